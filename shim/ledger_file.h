@@ -34,6 +34,7 @@ const char *ledger_file_status_text(enum ledger_file_status status);
 /* A mapped ledger. Unmapped only by ledger_file_unmap; the shim never unmaps. */
 struct ledger_map {
 	struct ledger_header *header; /* NULL: not mapped */
+	uint64_t mapped_bytes;        /* kept here: the header of a file we failed to fill must not be read */
 	int error_number;             /* errno of LEDGER_FILE_SYSTEM_ERROR, else 0 */
 };
 
@@ -62,7 +63,10 @@ void ledger_file_unmap(struct ledger_map *map);
 bool ledger_file_populate(struct ledger_header *header, uint64_t offset, uint64_t length_bytes);
 
 /* Whether a word of a command line or a file name may be stored: it looks like neither a conninfo,
- * a URI, code nor an assignment. See docs in the body. Pure. */
+ * a URI, code nor an assignment. Pure. */
 bool ledger_text_is_harmless(const char *text);
+
+/* Field number `field` (as proc(5) counts, 3 and up) of the text of /proc/PID/stat; 0 if missing. Pure. */
+uint64_t ledger_file_stat_field(const char *stat_line, int field);
 
 #endif
