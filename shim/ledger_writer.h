@@ -1,0 +1,132 @@
+/*
+ * Writing into a mapped ledger: claims, publications, additions, reaping.
+ *
+ * Every function may be called by any thread of any process at any time; none waits, allocates,
+ * makes a system call on its warm path, or can fail in a way that the caller must handle: what does
+ * not fit is counted in header->lost. Nothing here knows PGconn, stacks or settings.
+ * Where a `ledger_*` handle is 0 or a number of a reserved entry, the additions still go somewhere
+ * honest (LEDGER_POOL_OTHER, LEDGER_SITE_NONE, LEDGER_SITE_LOST).
+ */
+#ifndef PQLEASE_SHIM_LEDGER_WRITER_H
+#define PQLEASE_SHIM_LEDGER_WRITER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "shim/ledger_format.h"
+
+uint64_t ledger_now_ns(void); /* CLOCK_MONOTONIC */
+
+void ledger_count_loss(struct ledger_header *ledger, enum ledger_loss loss);
+
+/* Unit `number` of a section, NULL if it is out of range or has no space. */
+void *ledger_unit(struct ledger_header *ledger, enum ledger_section_kind kind, uint64_t number);
+
+/* ---- Interning: same content, same id, for all processes ------------------------------------- */
+
+/* String id, 0 for NULL, "" or a full arena. At most LEDGER_STRING_MAX_BYTES are kept. */
+uint32_t ledger_intern_string(struct ledger_header *ledger, const char *text);
+/* The text of an id that this process obtained from ledger_intern_string, "" for 0. */
+const char *ledger_string_text(struct ledger_header *ledger, uint32_t id);
+
+struct ledger_module_facts {
+	const char *path;
+	const uint8_t *build_id;
+	size_t build_id_length; /* at most 20 are kept */
+	uint64_t text_start;
+	uint64_t text_end;
+	uint64_t file_bytes;
+};
+/* Module number plus 1, 0 if the table is full. */
+uint32_t ledger_intern_module(struct ledger_header *ledger, const struct ledger_module_facts *facts);
+
+struct ledger_endpoint_facts { /* NULL: unknown */
+	const char *host;
+	const char *port;
+	const char *database;
+	const char *user;
+	const char *application_name;
+};
+/* Pool number of a role (string id) on an endpoint; LEDGER_POOL_OTHER if the table is full. */
+uint32_t ledger_intern_pool(struct ledger_header *ledger, uint32_t role, const struct ledger_endpoint_facts *endpoint);
+
+/* Site number; LEDGER_SITE_NONE for no frames, LEDGER_SITE_LOST if the table is full (counted). */
+uint32_t ledger_intern_site(struct ledger_header *ledger, const struct ledger_frame *frames, uint32_t count,
+			    uint16_t flags);
+
+/* ---- Totals ------------------------------------------------------------------------------------ */
+
+/* Where an event is booked: its pool, its site and the run's own gauges and timelines. */
+struct ledger_account {
+	struct ledger_header *ledger;
+	uint32_t pool;
+	uint32_t site;
+};
+
+void ledger_add(const struct ledger_account *account, enum ledger_counter counter, uint64_t amount, uint64_t now_ns);
+void ledger_add_time(const struct ledger_account *account, enum ledger_measure measure, uint64_t duration_ns);
+void ledger_add_phase_time(struct ledger_header *ledger, enum ledger_phase phase, uint64_t duration_ns);
+/* One failure of reason (line of failure.def, from 0). */
+void ledger_add_failure(struct ledger_header *ledger, uint32_t reason, uint64_t now_ns);
+/* The number of open leases changes by one; peaks and timelines follow. */
+void ledger_add_open(const struct ledger_account *account, int change, uint64_t now_ns);
+/* An attempt ended: the timelines of attempts and failures. */
+void ledger_add_attempt(const struct ledger_account *account, bool has_failed, uint64_t now_ns);
+
+/* Adds a value to a histogram (also used on private ones in tests). */
+void ledger_histogram_add(struct ledger_header *ledger, struct ledger_histogram *histogram, uint64_t value_ns);
+
+/* ---- Process records ----------------------------------------------------------------------------- */
+
+struct ledger_process_identity {
+	int32_t pid;
+	uint64_t start_ticks; /* 0 unknown */
+	uint64_t stack_start; /* 0 unknown */
+	uint64_t pid_namespace;
+};
+
+#define LEDGER_NO_PROCESS UINT32_MAX
+
+/* Claims a record for this process: an earlier image of the same process (exec) is ended first, dead
+ * processes are reaped. The caller fills the record and publishes it with ledger_process_publish.
+ * LEDGER_NO_PROCESS if the table is full of living ones (counted). */
+uint32_t ledger_process_claim(struct ledger_header *ledger, const struct ledger_process_identity *identity);
+void ledger_process_publish(struct ledger_header *ledger, uint32_t process);
+/* The process's own mark. Ignored unless the record is RUNNING and of this pid. Async-signal-safe. */
+void ledger_process_end(struct ledger_header *ledger, uint32_t process, int32_t pid, enum ledger_how_ended how,
+			uint64_t now_ns);
+/* Folds what dead processes left into the totals and frees their slots; returns how many were folded. */
+uint32_t ledger_reap(struct ledger_header *ledger);
+
+/* ---- Lease slots ---------------------------------------------------------------------------------- */
+
+/* A slot and the word its owner published last; slot UINT32_MAX is "not recorded". */
+struct ledger_slot {
+	struct ledger_header *ledger;
+	uint64_t word;
+	uint32_t number;
+};
+#define LEDGER_NO_SLOT UINT32_MAX
+
+static inline bool ledger_slot_is_valid(const struct ledger_slot *slot) {
+	return slot->number != LEDGER_NO_SLOT;
+}
+
+/* Claims a free slot for process record `process`: state CLAIMED, every field zero. Reaps the dead if
+ * the table is full; a still full table is counted as a lost lease. */
+struct ledger_slot ledger_slot_claim(struct ledger_header *ledger, uint32_t process);
+struct ledger_lease *ledger_slot_lease(const struct ledger_slot *slot);
+enum ledger_lease_state ledger_slot_state(const struct ledger_slot *slot);
+/* Moves the slot from the state it was last seen in; false if somebody else moved it (a reaper that
+ * took us for dead): the caller drops the slot. */
+bool ledger_slot_move(struct ledger_slot *slot, enum ledger_lease_state state);
+/* CLOSING -> FREE. */
+void ledger_slot_free(struct ledger_slot *slot);
+
+/* ---- Rings ------------------------------------------------------------------------------------------ */
+
+/* Writes one ended lease into the history ring; `ended` comes without word and check. */
+void ledger_history_add(struct ledger_header *ledger, const struct ledger_ended *ended);
+
+#endif

@@ -1,0 +1,20 @@
+/*
+ * Same stack, same site: a private table in front of the ledger's interning.
+ */
+#ifndef PQLEASE_SHIM_STACK_TABLE_H
+#define PQLEASE_SHIM_STACK_TABLE_H
+
+#include <stdint.h>
+
+#include "shim/ledger_format.h"
+#include "shim/stack.h"
+
+/* Site number of a captured stack. Warm: a look-up by the hash of the raw addresses, no lock, no
+ * allocation. Cold: frames are located and interned. LEDGER_SITE_NONE for an empty stack. */
+uint32_t stack_table_site(struct ledger_header *ledger, const struct stack *stack);
+
+/* Forgets raw addresses (they may mean other code from now on): before a library is unloaded, and in
+ * a process that attached to another ledger. */
+void stack_table_forget(void);
+
+#endif
