@@ -1,0 +1,260 @@
+# pqlease: `make help` lists the targets.
+
+ifneq ($(words [$(CURDIR)]),1)
+$(error pqlease: the checkout path "$(CURDIR)" contains a space, at which ld.so splits LD_PRELOAD; move it)
+endif
+ifneq ($(findstring :,$(CURDIR)),)
+$(error pqlease: the checkout path "$(CURDIR)" contains a colon, at which ld.so splits LD_PRELOAD; move it)
+endif
+
+CC = gcc
+CXX = g++
+CLANG = clang
+CLANGXX = clang++
+AR = ar
+INSTALL = install
+PKG_CONFIG = pkg-config
+PG_CONFIG = pg_config
+
+PREFIX = /usr/local
+DESTDIR =
+BUILD = build
+WERROR =
+SANITIZE =
+TEST_TIMEOUT = 120
+
+MAKEFLAGS += --no-print-directory
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.SECONDARY:
+
+# Asked once, and only when a recipe needs the answer: `make test` must start before they are installed.
+once = $(eval $(1) := $(shell $(2)))$($(1))
+PG_INCLUDE = $(call once,PG_INCLUDE,$(PG_CONFIG) --includedir)
+ANALYZER_PKG_CFLAGS = $(call once,ANALYZER_PKG_CFLAGS,$(PKG_CONFIG) --cflags $(ANALYZER_PKGS))
+ANALYZER_PKG_LIBS = $(call once,ANALYZER_PKG_LIBS,$(PKG_CONFIG) --libs $(ANALYZER_PKGS))
+CMOCKA_CFLAGS = $(call once,CMOCKA_CFLAGS,$(PKG_CONFIG) --cflags cmocka)
+CMOCKA_LIBS = $(call once,CMOCKA_LIBS,$(PKG_CONFIG) --libs cmocka)
+
+# --- Sources ----------------------------------------------------------------------------------
+
+SHIM_SRCS := $(wildcard shim/*.c) $(wildcard shim/*.S)
+ANALYZER_SRCS := $(wildcard analyzer/*.c analyzer/*/*.c) $(wildcard analyzer/*.S analyzer/*/*.S)
+# The code of the shim that the analyzer is built with as well.
+SHARED_SRCS := shim/ledger_file.c
+TEST_SUPPORT_SRCS := $(wildcard tests/unit/support/*.c)
+SHIM_TEST_SRCS := $(wildcard tests/unit/shim/test_*.c)
+ANALYZER_TEST_SRCS := $(wildcard tests/unit/analyzer/test_*.c)
+INTEGRATION_TESTS := $(sort $(wildcard tests/integration/test_*.py))
+FORMATTED := $(wildcard shim/*.[ch] analyzer/*.[ch] analyzer/*/*.[ch] tests/unit/*/*.[ch] tests/fixtures/*.[ch])
+
+SHIM_OBJS := $(SHIM_SRCS:%=$(BUILD)/%.o)
+SHARED_OBJS := $(SHARED_SRCS:%=$(BUILD)/shared/%.o)
+ANALYZER_OBJS := $(ANALYZER_SRCS:%=$(BUILD)/%.o)
+# What takes effect by being linked (hooks, constructors, assembly) stays out of unit tests.
+SHIM_TESTED_OBJS := $(filter-out %hooks.c.o %_ctor.c.o %.S.o,$(SHIM_OBJS))
+ANALYZER_TESTED_OBJS := $(filter-out %/main.c.o,$(ANALYZER_OBJS)) $(SHARED_OBJS)
+UNIT_TESTS := $(SHIM_TEST_SRCS:%.c=$(BUILD)/%) $(ANALYZER_TEST_SRCS:%.c=$(BUILD)/%)
+
+# A fixture is a program, or a library if its first line says `/* build: shared */`.
+FIXTURE_SRCS := $(wildcard tests/fixtures/*.c tests/fixtures/*.cc tests/fixtures/*.cpp)
+FIXTURE_LIBRARY_SRCS := $(if $(FIXTURE_SRCS),$(shell grep -lE '^/\* build:.*\bshared\b' $(FIXTURE_SRCS)))
+FIXTURE_PROGRAMS := $(basename $(filter-out $(FIXTURE_LIBRARY_SRCS),$(FIXTURE_SRCS)))
+FIXTURES := $(addsuffix .so,$(basename $(FIXTURE_LIBRARY_SRCS))) \
+	$(foreach variant,$() .O2 .stripped .clang,$(addsuffix $(variant),$(FIXTURE_PROGRAMS)))
+FIXTURES := $(FIXTURES:%=$(BUILD)/%)
+
+# --- Flags ------------------------------------------------------------------------------------
+
+WARNINGS = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla $(WERROR)
+COMMON_CFLAGS = -std=gnu11 -O2 -g -D_GNU_SOURCE -I. -MMD -MP $(WARNINGS) $(SANITIZE)
+
+# Initial-exec TLS and no cleanup attributes keep ld-linux and libgcc_s out of DT_NEEDED; unwind tables let
+# exceptions and cancellation pass through the hooks.
+SHIM_CFLAGS = $(COMMON_CFLAGS) -fPIC -fvisibility=hidden -ftls-model=initial-exec \
+	-fasynchronous-unwind-tables -fexceptions -fno-strict-aliasing -I$(PG_INCLUDE) $(CFLAGS)
+SHIM_LDFLAGS = -shared -nodefaultlibs -Wl,-z,relro,-z,now,-z,noexecstack,-z,nodelete,--no-undefined,--as-needed \
+	$(LDFLAGS)
+SHIM_LIBS = -lc
+
+ANALYZER_PKGS = jansson libdw libelf
+ANALYZER_CFLAGS = $(COMMON_CFLAGS) $(ANALYZER_PKG_CFLAGS) $(CFLAGS)
+ANALYZER_LIBS = $(ANALYZER_PKG_LIBS) -liberty -lm
+
+TEST_CFLAGS = $(COMMON_CFLAGS) -I$(PG_INCLUDE) $(CMOCKA_CFLAGS) $(CFLAGS)
+FIXTURE_CFLAGS = -g -I. -I$(PG_INCLUDE) -Wall -Wextra -MMD -MP
+FIXTURE_LIBS = -Wl,--as-needed -lpq
+
+# Make shows "CC shim/x.c"; V=1 shows the commands.
+quiet = $(if $(V),,@echo '  $(1)';)
+
+# --- Build ------------------------------------------------------------------------------------
+
+.PHONY: all
+all: $(BUILD)/libpqlease.so $(BUILD)/pqlease ## build the shim and the analyzer (default)
+
+$(BUILD)/libpqlease.so: $(SHIM_OBJS)
+	$(call quiet,LD $@)$(CC) $(SHIM_LDFLAGS) -Wl,-soname,libpqlease.so -o $@ $(SHIM_OBJS) $(SHIM_LIBS)
+
+$(BUILD)/pqlease: $(ANALYZER_OBJS) $(SHARED_OBJS)
+	$(call quiet,LD $@)$(CC) $(SANITIZE) -Wl,-z,relro,-z,now $(LDFLAGS) -o $@ $^ $(ANALYZER_LIBS)
+
+$(BUILD)/shim/%.o: shim/% Makefile
+	@mkdir -p $(@D)
+	$(call quiet,CC $<)$(CC) $(SHIM_CFLAGS) -c -o $@ $<
+
+$(BUILD)/shared/%.o: % Makefile
+	@mkdir -p $(@D)
+	$(call quiet,CC $< (analyzer))$(CC) $(ANALYZER_CFLAGS) -c -o $@ $<
+
+$(BUILD)/analyzer/%.o: analyzer/% Makefile
+	@mkdir -p $(@D)
+	$(call quiet,CC $<)$(CC) $(ANALYZER_CFLAGS) -c -o $@ $<
+
+# Embedded files are named by .incbin, which -MMD does not see.
+$(filter %.S.o,$(ANALYZER_OBJS)): $(wildcard analyzer/assets/*)
+
+# --- Unit tests: archives, so that a test may put its own functions in place of a module's ------
+
+$(BUILD)/tests/shim.a: $(SHIM_TESTED_OBJS)
+$(BUILD)/tests/analyzer.a: $(ANALYZER_TESTED_OBJS)
+$(BUILD)/tests/support.a: $(TEST_SUPPORT_SRCS:%=$(BUILD)/%.o)
+$(BUILD)/tests/%.a:
+	@mkdir -p $(@D)
+	$(call quiet,AR $@)rm -f $@ && $(AR) rcs $@ $^
+
+$(BUILD)/tests/unit/%.c.o: tests/unit/%.c Makefile
+	@mkdir -p $(@D)
+	$(call quiet,CC $<)$(CC) $(TEST_CFLAGS) -c -o $@ $<
+
+$(BUILD)/tests/unit/shim/test_%: $(BUILD)/tests/unit/shim/test_%.c.o $(BUILD)/tests/support.a $(BUILD)/tests/shim.a
+	$(call quiet,LD $@)$(CC) $(SANITIZE) -rdynamic $(LDFLAGS) -o $@ $^ $(CMOCKA_LIBS) -lpthread
+
+$(BUILD)/tests/unit/analyzer/test_%: $(BUILD)/tests/unit/analyzer/test_%.c.o $(BUILD)/tests/support.a \
+		$(BUILD)/tests/analyzer.a
+	$(call quiet,LD $@)$(CC) $(SANITIZE) $(LDFLAGS) -o $@ $^ $(CMOCKA_LIBS) $(ANALYZER_LIBS) -lpthread
+
+# --- Fixtures: ordinary programs that know nothing of pqlease ----------------------------------
+
+# The first line of a fixture may say `/* build: CFLAGS="..." LDLIBS="..." */`.
+said = $(shell sed -n '1{/^\/\* build:/{s,.*\b$(1)="\([^"]*\)".*,\1,p;t;s,.*\b$(1)=\([^ ]*\).*,\1,p}}' $(2))
+fixture_cc = $(call quiet,FIXTURE $@)$(if $(filter %.c,$<),$(2),$(3)) $(1) $(FIXTURE_CFLAGS) \
+	$(call said,CFLAGS,$<) -MF $@.d -o $@ $< $(FIXTURE_LIBS) $(call said,LDLIBS,$<)
+
+define fixture_rules
+$(BUILD)/tests/fixtures/%: tests/fixtures/%$(1) Makefile
+	@mkdir -p $$(@D)
+	$$(call fixture_cc,-O1,$$(CC),$$(CXX))
+
+$(BUILD)/tests/fixtures/%.O2: tests/fixtures/%$(1) Makefile
+	@mkdir -p $$(@D)
+	$$(call fixture_cc,-O2,$$(CC),$$(CXX))
+
+$(BUILD)/tests/fixtures/%.stripped: tests/fixtures/%$(1) Makefile
+	@mkdir -p $$(@D)
+	$$(call fixture_cc,-O1 -s,$$(CC),$$(CXX))
+
+$(BUILD)/tests/fixtures/%.clang: tests/fixtures/%$(1) Makefile
+	@mkdir -p $$(@D)
+	$$(call fixture_cc,-O2,$$(CLANG),$$(CLANGXX))
+
+$(BUILD)/tests/fixtures/%.so: tests/fixtures/%$(1) Makefile
+	@mkdir -p $$(@D)
+	$$(call fixture_cc,-O1 -fPIC -shared,$$(CC),$$(CXX))
+endef
+$(foreach suffix,.c .cc .cpp,$(eval $(call fixture_rules,$(suffix))))
+
+# --- Tests ------------------------------------------------------------------------------------
+
+run_tests = PQLEASE_BUILD=$(abspath $(BUILD)) tests/run --timeout $(TEST_TIMEOUT)
+
+.PHONY: test
+test: ## install what is missing, build, run all tests
+	@scripts/setup
+	@$(MAKE) test-programs all
+	@$(run_tests) $(UNIT_TESTS) $(INTEGRATION_TESTS)
+
+.PHONY: test-programs
+test-programs: $(UNIT_TESTS) $(FIXTURES)
+
+.PHONY: test-unit
+test-unit: $(UNIT_TESTS) ## build and run the unit tests
+	@$(run_tests) $(UNIT_TESTS)
+
+.PHONY: test-integration
+test-integration: all $(FIXTURES) ## build and run the tests against a real server
+	@$(run_tests) $(INTEGRATION_TESTS)
+
+.PHONY: test-sanitize
+test-sanitize: ## run the unit tests built by clang with ASan and UBSan
+	@$(MAKE) BUILD=build-san CC=$(CLANG) \
+		SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer' \
+		test-unit
+
+.PHONY: demo
+demo: ## install what is missing, build, show a leak found and a clean run
+	@scripts/setup
+	@$(MAKE) all $(BUILD)/tests/fixtures/orders.O2
+	@PQLEASE_BUILD=$(abspath $(BUILD)) scripts/demo
+
+# --- Checks -----------------------------------------------------------------------------------
+
+.PHONY: lint
+lint: lint-format lint-words lint-layers lint-compilers lint-exports lint-tidy ## format, layers, exports, warnings of two compilers, clang-tidy
+
+.PHONY: lint-format
+lint-format:
+	clang-format --dry-run -Werror $(FORMATTED)
+
+.PHONY: lint-words
+lint-words:
+	scripts/check-words
+
+.PHONY: lint-layers
+lint-layers:
+	scripts/check-layers
+
+.PHONY: lint-compilers
+lint-compilers:
+	$(MAKE) BUILD=build-gcc CC=gcc WERROR=-Werror all test-programs
+	$(MAKE) BUILD=build-clang CC=$(CLANG) CXX=$(CLANGXX) WERROR=-Werror all test-programs
+
+.PHONY: lint-exports
+lint-exports: $(BUILD)/libpqlease.so
+	scripts/check-exports $(BUILD)/libpqlease.so
+
+.PHONY: lint-tidy
+lint-tidy:
+	@echo 'clang-tidy'
+	@printf '%s\n' $(filter %.c,$(SHIM_SRCS)) $(filter %.c,$(ANALYZER_SRCS)) | \
+		xargs -P "$$(nproc)" -n 1 sh -c 'clang-tidy --quiet "$$0" -- -std=gnu11 -D_GNU_SOURCE -I. \
+		-I$(PG_INCLUDE) $(ANALYZER_PKG_CFLAGS) 2>/dev/null || exit 255'
+
+.PHONY: format
+format: ## rewrite the C sources as .clang-format says
+	clang-format -i $(FORMATTED)
+
+# --- Install ----------------------------------------------------------------------------------
+
+.PHONY: install
+install: all ## install under PREFIX (/usr/local), below DESTDIR
+	$(INSTALL) -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/lib/pqlease'
+	$(INSTALL) -m 755 $(BUILD)/pqlease '$(DESTDIR)$(PREFIX)/bin/pqlease'
+	$(INSTALL) -m 644 $(BUILD)/libpqlease.so '$(DESTDIR)$(PREFIX)/lib/pqlease/libpqlease.so'
+
+.PHONY: uninstall
+uninstall: ## remove what install put there
+	rm -f '$(DESTDIR)$(PREFIX)/bin/pqlease' '$(DESTDIR)$(PREFIX)/lib/pqlease/libpqlease.so'
+	[ ! -d '$(DESTDIR)$(PREFIX)/lib/pqlease' ] || rmdir '$(DESTDIR)$(PREFIX)/lib/pqlease'
+
+.PHONY: clean
+clean: ## remove everything that was built
+	rm -rf build build-gcc build-clang build-san
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r target text; do \
+		printf '%-18s %s\n' "$$target" "$$text"; done
+
+-include $(SHIM_OBJS:.o=.d) $(ANALYZER_OBJS:.o=.d) $(SHARED_OBJS:.o=.d) $(UNIT_TESTS:%=%.c.d) \
+	$(TEST_SUPPORT_SRCS:%=$(BUILD)/%.d) $(FIXTURES:%=%.d)
