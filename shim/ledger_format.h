@@ -164,6 +164,8 @@ enum ledger_counter {
 	LEDGER_COUNTER_COUNT = 24
 };
 
+enum ledger_finding_time { LEDGER_FINDING_UNRELEASED, LEDGER_FINDING_DOUBLE_FINISH, LEDGER_FINDING_TIME_COUNT };
+
 enum ledger_measure { LEDGER_CONNECT_TIME, LEDGER_FAILED_TIME, LEDGER_HOLD_TIME, LEDGER_USE_TIME, LEDGER_MEASURE_COUNT };
 
 struct ledger_totals {
@@ -175,8 +177,9 @@ struct ledger_totals {
 	_Atomic int64_t open_peak;   /* upper bound if a process was killed while it held leases */
 	_Atomic int64_t in_use;      /* gauge for the peak */
 	_Atomic int64_t in_use_peak;
-	_Atomic uint64_t inverted_first_finding_ns[2]; /* ~time: unreleased (folded), double finish */
-	_Atomic uint64_t last_finding_ns[2];
+	/* Of the leases counted in unreleased: when they were taken. Of double finishes: when they were seen. */
+	_Atomic uint64_t inverted_first_finding_ns[LEDGER_FINDING_TIME_COUNT];
+	_Atomic uint64_t last_finding_ns[LEDGER_FINDING_TIME_COUNT];
 	struct ledger_histogram time[LEDGER_MEASURE_COUNT];
 };
 
@@ -274,7 +277,7 @@ struct ledger_process {
 	_Atomic uint64_t reaper; /* start ticks (low 32 bits) << 32 | pid of who folds the slots */
 	_Atomic uint64_t leases; /* attempts begun, for display */
 	_Atomic uint32_t test;   /* string id: the test that ran last */
-	uint32_t reserved32;
+	_Atomic uint32_t slots;  /* lease slots held; never less than the truth */
 	uint64_t reserved[9];
 };
 
@@ -427,9 +430,10 @@ struct ledger_lease {
 };
 
 /* ---- Ended leases: the history ring and the kept examples ----------------------------------------
- * In a ring, sequence S lives at S % capacity. word = S << 1 | written. A writer claims the entry by
- * compare-and-swap from an older word to S << 1, fills it, and publishes S << 1 | 1 the same way; a
- * writer that was lapped fails one of the two and drops its own. `check` (ledger_ended_check) covers
+ * In a ring, sequence S lives at S % capacity. word = (S + capacity) << 1 | written (0 is unwritten). A
+ * writer claims the entry by compare-and-swap from an older word to an even one, fills it, and publishes
+ * the odd one the same way; a writer that was lapped fails one of the two and drops its own. In the dense
+ * table of examples, number N has the word N << 1 | 1 and the check of sequence N. `check` (ledger_ended_check) covers
  * the payload, so a mixture left by a lapped writer is seen and counted as torn.
  */
 enum ledger_release {

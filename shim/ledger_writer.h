@@ -69,6 +69,10 @@ void ledger_add_time(const struct ledger_account *account, enum ledger_measure m
 void ledger_add_phase_time(struct ledger_header *ledger, enum ledger_phase phase, uint64_t duration_ns);
 /* One failure of reason (line of failure.def, from 0). */
 void ledger_add_failure(struct ledger_header *ledger, uint32_t reason, uint64_t now_ns);
+/* A lease whose owner ended without releasing it; `when_ns` is when it was taken. */
+void ledger_add_unreleased(const struct ledger_account *account, enum ledger_left left, enum ledger_how_ended how,
+			   uint64_t when_ns);
+void ledger_add_double_finish(const struct ledger_account *account, uint64_t now_ns);
 /* The number of open leases changes by one; peaks and timelines follow. */
 void ledger_add_open(const struct ledger_account *account, int change, uint64_t now_ns);
 /* An attempt ended: the timelines of attempts and failures. */
@@ -96,8 +100,9 @@ void ledger_process_publish(struct ledger_header *ledger, uint32_t process);
 /* The process's own mark. Ignored unless the record is RUNNING and of this pid. Async-signal-safe. */
 void ledger_process_end(struct ledger_header *ledger, uint32_t process, int32_t pid, enum ledger_how_ended how,
 			uint64_t now_ns);
-/* Folds what dead processes left into the totals and frees their slots; returns how many were folded. */
-uint32_t ledger_reap(struct ledger_header *ledger);
+/* Folds what dead processes of this pid namespace left into the totals and frees their slots; returns how
+ * many processes were folded. Makes system calls; errno and cancellation of the host are untouched. */
+uint32_t ledger_reap(struct ledger_header *ledger, uint64_t pid_namespace);
 
 /* ---- Lease slots ---------------------------------------------------------------------------------- */
 
@@ -116,6 +121,8 @@ static inline bool ledger_slot_is_valid(const struct ledger_slot *slot) {
 /* Claims a free slot for process record `process`: state CLAIMED, every field zero. Reaps the dead if
  * the table is full; a still full table is counted as a lost lease. */
 struct ledger_slot ledger_slot_claim(struct ledger_header *ledger, uint32_t process);
+/* The slot `number` as it is now, if it is still the lease that `word` (in any state) named. */
+bool ledger_slot_find(struct ledger_slot *slot, struct ledger_header *ledger, uint32_t number, uint64_t word);
 struct ledger_lease *ledger_slot_lease(const struct ledger_slot *slot);
 enum ledger_lease_state ledger_slot_state(const struct ledger_slot *slot);
 /* Moves the slot from the state it was last seen in; false if somebody else moved it (a reaper that
@@ -128,5 +135,7 @@ void ledger_slot_free(struct ledger_slot *slot);
 
 /* Writes one ended lease into the history ring; `ended` comes without word and check. */
 void ledger_history_add(struct ledger_header *ledger, const struct ledger_ended *ended);
+/* Keeps an unreleased lease as an example, at most LEDGER_SITE_EXAMPLES of a site. */
+void ledger_example_add(const struct ledger_account *account, const struct ledger_ended *ended);
 
 #endif

@@ -1,0 +1,331 @@
+#include "shim/ledger_writer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "shim/ledger_file.h"
+
+/*
+ * Process records and the reaping of the dead.
+ *
+ * A process is dead when its pid is gone, or belongs to a process that started at another time. That can
+ * be judged only within one pid namespace; elsewhere nobody is reaped.
+ */
+
+static uint64_t word_of(enum ledger_process_state state, uint64_t generation, int32_t pid) {
+	return (uint64_t)state << 56 | (generation & 0xffffff) << 32 | (uint32_t)pid;
+}
+
+static enum ledger_process_state state_of(uint64_t word) {
+	return (enum ledger_process_state)(word >> 56);
+}
+
+static uint64_t generation_of(uint64_t word) {
+	return word >> 32 & 0xffffff;
+}
+
+static int32_t pid_of(uint64_t word) {
+	return (int32_t)(uint32_t)word;
+}
+
+static bool change_word(struct ledger_process *record, uint64_t from, enum ledger_process_state state, int32_t pid,
+			uint64_t generation) {
+	return atomic_compare_exchange_strong_explicit(&record->word, &from, word_of(state, generation, pid),
+						       memory_order_acq_rel, memory_order_relaxed);
+}
+
+/* ---- Who is alive -------------------------------------------------------------------------------------- */
+
+/* Field 22 of /proc/PID/stat, 0 if it cannot be known (no descriptor left, hidepid, ended just now). */
+static uint64_t start_ticks_of(int32_t pid) {
+	char path[32] = "/proc/";
+	char line[1024];
+	char digits[12];
+	size_t length = strlen(path);
+	int count = 0;
+	for (uint32_t rest = (uint32_t)pid; rest > 0; rest /= 10)
+		digits[count++] = (char)('0' + rest % 10);
+	while (count > 0)
+		path[length++] = digits[--count];
+	memcpy(path + length, "/stat", sizeof "/stat");
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	ssize_t got = read(fd, line, sizeof line - 1);
+	close(fd);
+	line[got > 0 ? got : 0] = '\0';
+	return ledger_file_stat_field(line, 22);
+}
+
+static bool is_gone(int32_t pid, uint64_t start_ticks, bool is_thorough) {
+	if (kill(pid, 0) != 0 && errno == ESRCH)
+		return true;
+	uint64_t now = is_thorough && start_ticks ? start_ticks_of(pid) : 0;
+	return now != 0 && now != start_ticks;
+}
+
+/* ---- Folding: what a dead process left goes into the totals ---------------------------------------------- */
+
+static enum ledger_left what_was_left(enum ledger_lease_state state, uint32_t flags) {
+	if (state == LEDGER_LEASE_FAILED)
+		return LEDGER_LEFT_FAILED;
+	if (state == LEDGER_LEASE_CONNECTING)
+		return flags & LEDGER_LEASE_ASYNC ? LEDGER_LEFT_CONNECTING : LEDGER_LEFT_IN_CALL;
+	return flags & LEDGER_LEASE_ESTABLISHED ? LEDGER_LEFT_OPEN : LEDGER_LEFT_FAILED;
+}
+
+static void keep_example(const struct ledger_account *account, const struct ledger_lease *lease,
+			 enum ledger_left left, enum ledger_how_ended how, uint64_t ended_ns) {
+	struct ledger_ended ended = {
+		.begun_ns = lease->begun_ns,
+		.established_ns = lease->established_ns,
+		.ended_ns = ended_ns,
+		.connect_ns = lease->connect_ns,
+		.pid = lease->pid,
+		.thread = lease->thread,
+		.backend_pid = lease->backend_pid,
+		.site = lease->site,
+		.pool = lease->pool,
+		.role = lease->role,
+		.test = lease->test,
+		.flags = lease->flags,
+		.release = LEDGER_RELEASE_OWNER_GONE,
+		.left = (uint8_t)left,
+		.how_ended = (uint8_t)how,
+		.failure = (uint8_t)lease->failure,
+		.uses = lease->uses,
+		.resets = lease->resets,
+	};
+	ledger_example_add(account, &ended);
+}
+
+static void fold_slot(struct ledger_slot *slot, enum ledger_how_ended how, uint64_t ended_ns) {
+	struct ledger_lease *lease = ledger_slot_lease(slot);
+	struct ledger_account account = {slot->ledger, lease->pool, lease->site};
+	enum ledger_left left = what_was_left(ledger_slot_state(slot), lease->flags);
+	uint64_t taken_ns = lease->established_ns ? lease->established_ns : lease->begun_ns;
+	if (!ledger_slot_move(slot, LEDGER_LEASE_FOLDING))
+		return;
+	ledger_add_unreleased(&account, left, how, taken_ns);
+	if (lease->flags & LEDGER_LEASE_ESTABLISHED)
+		ledger_add_open(&account, -1, ledger_now_ns());
+	keep_example(&account, lease, left, how, ended_ns);
+	ledger_slot_free(slot);
+}
+
+/* States in which the owner (or an earlier reaper) was in the middle of adding to the totals. */
+static bool is_torn(enum ledger_lease_state state) {
+	return state == LEDGER_LEASE_ESTABLISHING || state == LEDGER_LEASE_FAILING ||
+	       state == LEDGER_LEASE_CLOSING || state == LEDGER_LEASE_FOLDING;
+}
+
+static void clear_torn_slot(struct ledger_slot *slot) {
+	bool was_torn = is_torn(ledger_slot_state(slot));
+	if (was_torn)
+		ledger_count_loss(slot->ledger, LEDGER_TORN);
+	ledger_slot_free(slot);
+}
+
+static void fold_slots(struct ledger_header *ledger, uint32_t process, enum ledger_how_ended how,
+		       uint64_t ended_ns) {
+	struct ledger_section *section = &ledger->section[LEDGER_LEASES];
+	uint64_t used = atomic_load_explicit(&section->used, memory_order_relaxed);
+	for (uint64_t number = 0; number < used && number < section->capacity; number++) {
+		struct ledger_lease *lease = ledger_unit(ledger, LEDGER_LEASES, number);
+		struct ledger_slot slot = {ledger, lease ? atomic_load(&lease->word) : 0, (uint32_t)number};
+		if ((uint32_t)slot.word != process + 1)
+			continue;
+		enum ledger_lease_state state = ledger_slot_state(&slot);
+		if (state == LEDGER_LEASE_CLAIMED || is_torn(state))
+			clear_torn_slot(&slot);
+		else if (state != LEDGER_LEASE_FREE)
+			fold_slot(&slot, how, ended_ns);
+	}
+}
+
+static uint64_t reaper_word(void) {
+	static _Atomic uint64_t own; /* wrong after fork for an instant only: the pid is compared */
+	uint64_t word = atomic_load_explicit(&own, memory_order_relaxed);
+	int32_t pid = (int32_t)getpid();
+	if (pid_of(word) != pid) {
+		word = start_ticks_of(pid) << 32 | (uint32_t)pid;
+		atomic_store_explicit(&own, word, memory_order_relaxed);
+	}
+	return word;
+}
+
+static bool reaper_is_gone(uint64_t reaper) {
+	if (kill(pid_of(reaper), 0) != 0 && errno == ESRCH)
+		return true;
+	uint32_t start = (uint32_t)(reaper >> 32);
+	uint64_t now = start ? start_ticks_of(pid_of(reaper)) : 0;
+	return now != 0 && (uint32_t)now != start;
+}
+
+/* Makes us the only one who folds this record; a reaper that died is taken over. */
+static bool take_reaping(struct ledger_process *record) {
+	uint64_t reaper = atomic_load_explicit(&record->reaper, memory_order_acquire);
+	if (reaper != 0 && !reaper_is_gone(reaper))
+		return false;
+	return atomic_compare_exchange_strong_explicit(&record->reaper, &reaper, reaper_word(), memory_order_acq_rel,
+						       memory_order_relaxed);
+}
+
+/* Folds a record that is over (dead or ended). Returns whether it is FOLDED now by our doing. */
+static bool fold_process(struct ledger_header *ledger, uint32_t process, uint64_t word) {
+	struct ledger_process *record = ledger_unit(ledger, LEDGER_PROCESSES, process);
+	if (!take_reaping(record))
+		return false;
+	bool is_folded = false;
+	if (state_of(word) == LEDGER_PROCESS_REAPING ||
+	    change_word(record, word, LEDGER_PROCESS_REAPING, pid_of(word), generation_of(word))) {
+		if (record->how_ended == LEDGER_ENDED_NOT)
+			atomic_store(&record->how_ended, LEDGER_ENDED_UNKNOWN);
+		if (atomic_load(&record->slots) > 0)
+			fold_slots(ledger, process, record->how_ended, record->ended_ns);
+		atomic_store(&record->slots, 0);
+		is_folded = change_word(record, word_of(LEDGER_PROCESS_REAPING, generation_of(word), pid_of(word)),
+					LEDGER_PROCESS_FOLDED, pid_of(word), generation_of(word));
+	}
+	atomic_store_explicit(&record->reaper, 0, memory_order_release);
+	return is_folded;
+}
+
+/* ---- Walking the records ------------------------------------------------------------------------------------ */
+
+static uint32_t records_used(const struct ledger_header *ledger) {
+	const struct ledger_section *section = &ledger->section[LEDGER_PROCESSES];
+	uint64_t used = atomic_load_explicit(&section->used, memory_order_relaxed);
+	return (uint32_t)(used < section->capacity ? used : section->capacity);
+}
+
+static uint64_t record_word(struct ledger_header *ledger, uint32_t process, struct ledger_process **record) {
+	*record = ledger_unit(ledger, LEDGER_PROCESSES, process);
+	return *record ? atomic_load_explicit(&(*record)->word, memory_order_acquire) : 0;
+}
+
+/* Is this record over although its process left no mark? */
+static bool is_dead(const struct ledger_process *record, uint64_t word, uint64_t pid_namespace, bool is_thorough) {
+	switch (state_of(word)) {
+	case LEDGER_PROCESS_RUNNING:
+	case LEDGER_PROCESS_REAPING:
+		return record->pid_namespace == pid_namespace && pid_namespace != 0 &&
+		       is_gone(pid_of(word), record->start_ticks, is_thorough);
+	default:
+		return false;
+	}
+}
+
+static uint32_t reap(struct ledger_header *ledger, uint64_t pid_namespace, bool is_thorough) {
+	uint32_t folded = 0;
+	for (uint32_t process = 0; process < records_used(ledger); process++) {
+		struct ledger_process *record;
+		uint64_t word = record_word(ledger, process, &record);
+		bool is_over = is_thorough && state_of(word) == LEDGER_PROCESS_ENDED && record->slots > 0;
+		if (is_over || is_dead(record, word, pid_namespace, is_thorough))
+			folded += fold_process(ledger, process, word);
+	}
+	return folded;
+}
+
+/* open, read and close are cancellation points and set errno: the host must see neither. */
+uint32_t ledger_reap(struct ledger_header *ledger, uint64_t pid_namespace) {
+	int saved_errno = errno;
+	int cancel_state;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+	uint32_t folded = reap(ledger, pid_namespace, true);
+	pthread_setcancelstate(cancel_state, NULL);
+	errno = saved_errno;
+	return folded;
+}
+
+/* ---- Claiming a record ----------------------------------------------------------------------------------------- */
+
+/* exec keeps pid and start time: a RUNNING record of ours is the image before. With another start time it
+ * belonged to a dead process whose number we got. */
+static void end_earlier_images(struct ledger_header *ledger, const struct ledger_process_identity *identity) {
+	for (uint32_t process = 0; process < records_used(ledger); process++) {
+		struct ledger_process *record;
+		uint64_t word = record_word(ledger, process, &record);
+		if (state_of(word) != LEDGER_PROCESS_RUNNING || pid_of(word) != identity->pid ||
+		    record->pid_namespace != identity->pid_namespace)
+			continue;
+		bool is_ours = record->start_ticks == identity->start_ticks;
+		ledger_process_end(ledger, process, identity->pid, is_ours ? LEDGER_ENDED_EXEC : LEDGER_ENDED_UNKNOWN,
+				   is_ours ? ledger_now_ns() : 0);
+	}
+}
+
+static bool claim(struct ledger_header *ledger, uint32_t process, int32_t pid) {
+	struct ledger_process *record;
+	uint64_t word = record_word(ledger, process, &record);
+	if (!record)
+		return false;
+	if (state_of(word) == LEDGER_PROCESS_ENDED && fold_process(ledger, process, word))
+		word = record_word(ledger, process, &record);
+	if ((state_of(word) != LEDGER_PROCESS_FREE && state_of(word) != LEDGER_PROCESS_FOLDED) ||
+	    !change_word(record, word, LEDGER_PROCESS_CLAIMED, pid, generation_of(word) + 1))
+		return false;
+	memset((char *)record + sizeof record->word, 0, sizeof *record - sizeof record->word);
+	return true;
+}
+
+static uint32_t claim_any(struct ledger_header *ledger, int32_t pid) {
+	struct ledger_section *section = &ledger->section[LEDGER_PROCESSES];
+	while (atomic_load_explicit(&section->used, memory_order_relaxed) < section->capacity) {
+		uint64_t number = atomic_fetch_add_explicit(&section->used, 1, memory_order_relaxed);
+		if (number < section->capacity && claim(ledger, (uint32_t)number, pid))
+			return (uint32_t)number;
+		if (number < section->capacity && !ledger_unit(ledger, LEDGER_PROCESSES, number))
+			break; /* no space */
+	}
+	uint32_t used = records_used(ledger);
+	uint64_t hint = atomic_load_explicit(&ledger->process_hint, memory_order_relaxed);
+	for (uint32_t i = 0; i < used; i++) {
+		uint32_t process = (uint32_t)((hint + i) % used);
+		if (claim(ledger, process, pid)) {
+			atomic_store_explicit(&ledger->process_hint, process + 1, memory_order_relaxed);
+			return process;
+		}
+	}
+	return LEDGER_NO_PROCESS;
+}
+
+uint32_t ledger_process_claim(struct ledger_header *ledger, const struct ledger_process_identity *identity) {
+	end_earlier_images(ledger, identity);
+	reap(ledger, identity->pid_namespace, false);
+	uint32_t process = claim_any(ledger, identity->pid);
+	if (process == LEDGER_NO_PROCESS && reap(ledger, identity->pid_namespace, true) > 0)
+		process = claim_any(ledger, identity->pid);
+	if (process == LEDGER_NO_PROCESS) {
+		ledger_count_loss(ledger, LEDGER_LOST_PROCESSES);
+		return process;
+	}
+	struct ledger_process *record = ledger_unit(ledger, LEDGER_PROCESSES, process);
+	record->start_ticks = identity->start_ticks;
+	record->stack_start = identity->stack_start;
+	record->pid_namespace = identity->pid_namespace;
+	return process;
+}
+
+void ledger_process_publish(struct ledger_header *ledger, uint32_t process) {
+	struct ledger_process *record;
+	uint64_t word = record_word(ledger, process, &record);
+	if (record)
+		change_word(record, word, LEDGER_PROCESS_RUNNING, pid_of(word), generation_of(word));
+}
+
+void ledger_process_end(struct ledger_header *ledger, uint32_t process, int32_t pid, enum ledger_how_ended how,
+			uint64_t now_ns) {
+	struct ledger_process *record;
+	uint64_t word = record_word(ledger, process, &record);
+	if (state_of(word) != LEDGER_PROCESS_RUNNING || pid_of(word) != pid)
+		return;
+	atomic_store_explicit(&record->ended_ns, now_ns, memory_order_relaxed);
+	atomic_store_explicit(&record->how_ended, how, memory_order_relaxed);
+	change_word(record, word, LEDGER_PROCESS_ENDED, pid, generation_of(word));
+}

@@ -1,0 +1,226 @@
+#include "shim/ledger_writer.h"
+
+#include <time.h>
+
+#include "shim/ledger_file.h"
+
+uint64_t ledger_now_ns(void) {
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static void raise_to(_Atomic uint64_t *word, uint64_t value) {
+	uint64_t seen = atomic_load_explicit(word, memory_order_relaxed);
+	while (seen < value && !atomic_compare_exchange_weak_explicit(word, &seen, value, memory_order_relaxed,
+								      memory_order_relaxed))
+		;
+}
+
+static void raise_gauge_to(_Atomic int64_t *peak, int64_t value) {
+	int64_t seen = atomic_load_explicit(peak, memory_order_relaxed);
+	while (seen < value && !atomic_compare_exchange_weak_explicit(peak, &seen, value, memory_order_relaxed,
+								      memory_order_relaxed))
+		;
+}
+
+/* ---- Histograms ----------------------------------------------------------------------------------- */
+
+/* 2^(k/32) in units of 2^-31: where bucket k of an octave begins. */
+static const uint32_t bucket_starts[LEDGER_OCTAVE_BUCKETS] = {
+	0x80000000u, 0x82cd8699u, 0x85aac368u, 0x88980e81u, 0x8b95c1e4u, 0x8ea4398bu, 0x91c3d374u, 0x94f4efa9u,
+	0x9837f052u, 0x9b8d39bau, 0x9ef53261u, 0xa2704303u, 0xa5fed6aau, 0xa9a15ab5u, 0xad583eeau, 0xb123f582u,
+	0xb504f334u, 0xb8fbaf47u, 0xbd08a39fu, 0xc12c4ccau, 0xc5672a11u, 0xc9b9bd86u, 0xce248c15u, 0xd2a81d92u,
+	0xd744fccbu, 0xdbfbb798u, 0xe0ccdeecu, 0xe5b906e7u, 0xeac0c6e8u, 0xefe4b99cu, 0xf5257d15u, 0xfa83b2dbu};
+
+static uint32_t bucket_of(uint64_t value_ns) {
+	uint32_t mantissa = (uint32_t)(value_ns << __builtin_clzll(value_ns) >> 32);
+	uint32_t bucket = 0;
+	for (uint32_t step = LEDGER_OCTAVE_BUCKETS / 2; step > 0; step /= 2)
+		if (mantissa >= bucket_starts[bucket + step])
+			bucket += step;
+	return bucket;
+}
+
+/* Number in LEDGER_OCTAVES of octave `octave`, allocated now if need be; UINT32_MAX when full. */
+static uint32_t octave_number(struct ledger_header *ledger, _Atomic uint16_t *octave) {
+	uint16_t known = atomic_load_explicit(octave, memory_order_acquire);
+	if (known)
+		return known - 1u;
+	struct ledger_section *section = &ledger->section[LEDGER_OCTAVES];
+	uint64_t capacity = section->capacity < UINT16_MAX ? section->capacity : UINT16_MAX;
+	if (atomic_load_explicit(&section->used, memory_order_relaxed) >= capacity)
+		return UINT32_MAX;
+	uint64_t number = atomic_fetch_add_explicit(&section->used, 1, memory_order_relaxed);
+	if (number >= capacity || !ledger_unit(ledger, LEDGER_OCTAVES, number))
+		return UINT32_MAX;
+	if (atomic_compare_exchange_strong_explicit(octave, &known, (uint16_t)(number + 1), memory_order_acq_rel,
+						    memory_order_acquire))
+		return (uint32_t)number;
+	return known - 1u;
+}
+
+void ledger_histogram_add(struct ledger_header *ledger, struct ledger_histogram *histogram, uint64_t value_ns) {
+	int log2 = value_ns ? 63 - __builtin_clzll(value_ns) : 0;
+	int octave = log2 - (int)LEDGER_OCTAVE_FIRST_LOG2;
+	uint32_t bucket = 0;
+	if (octave >= (int)LEDGER_OCTAVE_COUNT) {
+		octave = LEDGER_OCTAVE_COUNT - 1;
+		bucket = LEDGER_OCTAVE_BUCKETS - 1;
+	} else if (octave < 0) {
+		octave = 0;
+	} else {
+		bucket = bucket_of(value_ns);
+	}
+	uint32_t number = octave_number(ledger, &histogram->octave[octave]);
+	struct ledger_octave *counters =
+		number != UINT32_MAX ? ledger_unit(ledger, LEDGER_OCTAVES, number) : NULL;
+	if (counters)
+		atomic_fetch_add_explicit(&counters->bucket[bucket], 1, memory_order_relaxed);
+	else
+		ledger_count_loss(ledger, LEDGER_LOST_OCTAVES);
+	raise_to(&histogram->inverted_min_ns, ~value_ns);
+	raise_to(&histogram->max_ns, value_ns);
+	atomic_fetch_add_explicit(&histogram->sum_ns, value_ns, memory_order_relaxed);
+	atomic_fetch_add_explicit(&histogram->count, 1, memory_order_relaxed);
+}
+
+/* ---- Totals ----------------------------------------------------------------------------------------- */
+
+static struct ledger_pool *account_pool(const struct ledger_account *account) {
+	struct ledger_pool *pool = ledger_unit(account->ledger, LEDGER_POOLS, account->pool);
+	return pool ? pool : ledger_unit(account->ledger, LEDGER_POOLS, LEDGER_POOL_OTHER);
+}
+
+static struct ledger_site *account_site(const struct ledger_account *account) {
+	struct ledger_site *site = ledger_unit(account->ledger, LEDGER_SITES, account->site);
+	return site ? site : ledger_unit(account->ledger, LEDGER_SITES, LEDGER_SITE_LOST);
+}
+
+static void add(struct ledger_totals *totals, enum ledger_counter counter, uint64_t amount, uint64_t now_ns) {
+	atomic_fetch_add_explicit(&totals->counter[counter], amount, memory_order_relaxed);
+	raise_to(&totals->inverted_first_ns, ~now_ns);
+	raise_to(&totals->last_ns, now_ns);
+}
+
+void ledger_add(const struct ledger_account *account, enum ledger_counter counter, uint64_t amount,
+		uint64_t now_ns) {
+	add(&account_pool(account)->totals, counter, amount, now_ns);
+	add(&account_site(account)->totals, counter, amount, now_ns);
+}
+
+void ledger_add_time(const struct ledger_account *account, enum ledger_measure measure, uint64_t duration_ns) {
+	ledger_histogram_add(account->ledger, &account_pool(account)->totals.time[measure], duration_ns);
+	ledger_histogram_add(account->ledger, &account_site(account)->totals.time[measure], duration_ns);
+}
+
+void ledger_add_phase_time(struct ledger_header *ledger, enum ledger_phase phase, uint64_t duration_ns) {
+	ledger_histogram_add(ledger, &ledger->phase_time[phase], duration_ns);
+}
+
+void ledger_add_failure(struct ledger_header *ledger, uint32_t reason, uint64_t now_ns) {
+	struct ledger_failure *failure = ledger_unit(ledger, LEDGER_FAILURES, reason);
+	if (!failure)
+		return;
+	raise_to(&failure->inverted_first_ns, ~now_ns);
+	raise_to(&failure->last_ns, now_ns);
+	atomic_fetch_add_explicit(&failure->count, 1, memory_order_relaxed);
+}
+
+static void add_unreleased(struct ledger_totals *totals, enum ledger_left left, enum ledger_how_ended how,
+			   uint64_t when_ns) {
+	atomic_fetch_add_explicit(&totals->unreleased[left][how], 1, memory_order_relaxed);
+	raise_to(&totals->inverted_first_finding_ns[LEDGER_FINDING_UNRELEASED], ~when_ns);
+	raise_to(&totals->last_finding_ns[LEDGER_FINDING_UNRELEASED], when_ns);
+}
+
+void ledger_add_unreleased(const struct ledger_account *account, enum ledger_left left, enum ledger_how_ended how,
+			   uint64_t when_ns) {
+	add_unreleased(&account_pool(account)->totals, left, how, when_ns);
+	add_unreleased(&account_site(account)->totals, left, how, when_ns);
+}
+
+void ledger_add_double_finish(const struct ledger_account *account, uint64_t now_ns) {
+	struct ledger_totals *totals = &account_site(account)->totals;
+	ledger_add(account, LEDGER_DOUBLE_FINISH, 1, now_ns);
+	raise_to(&totals->inverted_first_finding_ns[LEDGER_FINDING_DOUBLE_FINISH], ~now_ns);
+	raise_to(&totals->last_finding_ns[LEDGER_FINDING_DOUBLE_FINISH], now_ns);
+}
+
+/* ---- Timelines --------------------------------------------------------------------------------------- */
+
+enum cell_change { CELL_ADD, CELL_SET, CELL_RAISE };
+
+static void change_cell(_Atomic uint64_t *cell, uint32_t epoch, enum cell_change change, uint32_t value) {
+	uint64_t tag = (uint64_t)epoch + 1;
+	uint64_t seen = atomic_load_explicit(cell, memory_order_relaxed);
+	for (;;) {
+		uint64_t seen_tag = seen >> 32;
+		uint32_t current = seen_tag == tag ? (uint32_t)seen : 0;
+		uint32_t next = change == CELL_ADD ? current + value : value;
+		if (change == CELL_RAISE && next < current)
+			next = current;
+		uint64_t word = tag << 32 | next;
+		if (seen_tag > tag || word == seen)
+			return;
+		if (atomic_compare_exchange_weak_explicit(cell, &seen, word, memory_order_relaxed,
+							  memory_order_relaxed))
+			return;
+	}
+}
+
+static void change_metric(struct ledger_timeline *timeline, uint32_t second, enum ledger_metric metric,
+			  enum cell_change change, uint32_t value) {
+	uint32_t minute = second / 60;
+	uint32_t hour = second / 3600;
+	change_cell(&timeline->second[metric][second % LEDGER_SECOND_CELLS], second, change, value);
+	change_cell(&timeline->minute[metric][minute % LEDGER_MINUTE_CELLS], minute, change, value);
+	change_cell(&timeline->hour[metric][hour % LEDGER_HOUR_CELLS], hour, change, value);
+}
+
+/* The run's timeline is number 0; a pool without one of its own has only the run's. */
+static void change_metric_of(const struct ledger_account *account, uint64_t now_ns, uint32_t number,
+			     enum ledger_metric metric, enum cell_change change, uint32_t value) {
+	struct ledger_timeline *timeline = ledger_unit(account->ledger, LEDGER_TIMELINES, number);
+	uint64_t created_ns = account->ledger->created_monotonic_ns;
+	uint32_t second = (uint32_t)((now_ns > created_ns ? now_ns - created_ns : 0) / 1000000000u);
+	if (timeline)
+		change_metric(timeline, second, metric, change, value);
+}
+
+static void change_open(const struct ledger_account *account, uint64_t now_ns, uint32_t timeline, int64_t before,
+			int64_t after) {
+	int64_t higher = before > after ? before : after;
+	change_metric_of(account, now_ns, timeline, LEDGER_METRIC_OPEN, CELL_SET, after > 0 ? (uint32_t)after : 0);
+	change_metric_of(account, now_ns, timeline, LEDGER_METRIC_OPEN_PEAK, CELL_RAISE,
+			 higher > 0 ? (uint32_t)higher : 0);
+}
+
+/* Returns the gauge after the change. */
+static int64_t change_gauge(_Atomic int64_t *gauge, _Atomic int64_t *peak, int change) {
+	int64_t now = atomic_fetch_add_explicit(gauge, change, memory_order_relaxed) + change;
+	raise_gauge_to(peak, now);
+	return now;
+}
+
+void ledger_add_open(const struct ledger_account *account, int change, uint64_t now_ns) {
+	struct ledger_pool *pool = account_pool(account);
+	struct ledger_totals *site = &account_site(account)->totals;
+	int64_t open = change_gauge(&account->ledger->open, &account->ledger->open_peak, change);
+	int64_t pool_open = change_gauge(&pool->totals.open, &pool->totals.open_peak, change);
+	change_gauge(&site->open, &site->open_peak, change);
+	change_open(account, now_ns, 0, open - change, open);
+	if (pool->timeline)
+		change_open(account, now_ns, pool->timeline, pool_open - change, pool_open);
+}
+
+void ledger_add_attempt(const struct ledger_account *account, bool has_failed, uint64_t now_ns) {
+	uint32_t own = account_pool(account)->timeline;
+	for (uint32_t timeline = 0;; timeline = own) {
+		change_metric_of(account, now_ns, timeline, LEDGER_METRIC_ATTEMPTS, CELL_ADD, 1);
+		if (has_failed)
+			change_metric_of(account, now_ns, timeline, LEDGER_METRIC_FAILURES, CELL_ADD, 1);
+		if (timeline == own)
+			return;
+	}
+}
