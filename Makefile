@@ -225,10 +225,8 @@ lint-exports: $(BUILD)/libpqlease.so
 
 .PHONY: lint-tidy
 lint-tidy:
-	@echo 'clang-tidy'
-	@printf '%s\n' $(filter %.c,$(SHIM_SRCS)) $(filter %.c,$(ANALYZER_SRCS)) | \
-		xargs -P "$$(nproc)" -n 1 sh -c 'clang-tidy --quiet "$$0" -- -std=gnu11 -D_GNU_SOURCE -I. \
-		-I$(PG_INCLUDE) $(ANALYZER_PKG_CFLAGS) 2>/dev/null || exit 255'
+	scripts/check-tidy -std=gnu11 -D_GNU_SOURCE -I. -I$(PG_INCLUDE) $(ANALYZER_PKG_CFLAGS) -- \
+		$(filter %.c,$(SHIM_SRCS) $(ANALYZER_SRCS))
 
 .PHONY: format
 format: ## rewrite the C sources as .clang-format says
