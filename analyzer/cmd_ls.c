@@ -1,0 +1,204 @@
+/*
+ * pqlease ls: the ledgers of this user, and with --prune the removal of those that have ended.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "analyzer/commands.h"
+#include "analyzer/ledger_keeper.h"
+#include "analyzer/options.h"
+
+static const char help[] = "usage: pqlease ls [OPTIONS]\n\n"
+			   "Lists this user's ledgers, newest first.\n\n"
+			   "  --prune    remove those that have ended\n"
+			   "  --dir DIR  look there instead of in /dev/shm\n"
+			   "  --help     this text\n";
+
+struct listed {
+	char path[PATH_MAX];
+	uint64_t born_ns; /* CLOCK_REALTIME */
+	struct ledger_keeper_glance glance;
+};
+
+struct listing {
+	struct listed *entries;
+	size_t count;
+	size_t capacity;
+};
+
+/* ---- Finding ------------------------------------------------------------------------------------------- */
+
+/* pqlease.<uid of this user>.<anything>.ledger */
+static bool is_own_name(const char *name) {
+	char prefix[32];
+	static const char suffix[] = ".ledger";
+	size_t length = strlen(name);
+	size_t prefix_length = (size_t)snprintf(prefix, sizeof prefix, "pqlease.%u.", (unsigned)getuid());
+	return length > prefix_length + sizeof suffix - 1 && strncmp(name, prefix, prefix_length) == 0 &&
+	       strcmp(name + length - (sizeof suffix - 1), suffix) == 0;
+}
+
+static struct listed *next_entry(struct listing *listing) {
+	if (listing->count == listing->capacity) {
+		size_t capacity = listing->capacity ? listing->capacity * 2 : 16;
+		struct listed *entries = reallocarray(listing->entries, capacity, sizeof *entries);
+		if (!entries)
+			return NULL;
+		listing->entries = entries;
+		listing->capacity = capacity;
+	}
+	return &listing->entries[listing->count++];
+}
+
+static void look_at(struct listed *entry) {
+	ledger_keeper_glance(&entry->glance, entry->path);
+	const struct timespec *modified = &entry->glance.file.st_mtim;
+	entry->born_ns = entry->glance.created_realtime_ns;
+	if (entry->born_ns == 0)
+		entry->born_ns = (uint64_t)modified->tv_sec * 1000000000u + (uint64_t)modified->tv_nsec;
+}
+
+static int compare_newest_first(const void *left, const void *right) {
+	const struct listed *a = left;
+	const struct listed *b = right;
+	if (a->born_ns != b->born_ns)
+		return a->born_ns > b->born_ns ? -1 : 1;
+	return strcmp(a->path, b->path);
+}
+
+/* False: the directory cannot be read, errno says why. */
+static bool find_ledgers(struct listing *listing, const char *directory) {
+	DIR *stream = opendir(directory);
+	if (!stream)
+		return false;
+	const struct dirent *found;
+	while ((found = readdir(stream))) {
+		struct listed *entry = is_own_name(found->d_name) ? next_entry(listing) : NULL;
+		if (!entry)
+			continue;
+		snprintf(entry->path, sizeof entry->path, "%s/%s", directory, found->d_name);
+		look_at(entry);
+	}
+	closedir(stream);
+	if (listing->count > 0)
+		qsort(listing->entries, listing->count, sizeof *listing->entries, compare_newest_first);
+	return true;
+}
+
+/* ---- Printing ------------------------------------------------------------------------------------------- */
+
+struct unit {
+	uint64_t size;
+	char letter;
+};
+
+/* The largest of `units` (ending with size 1) that leaves at least one. */
+static const char *in_units(char text[32], uint64_t amount, const struct unit *units) {
+	while (units->size > 1 && amount < units->size)
+		units++;
+	snprintf(text, 32, "%" PRIu64 "%c", amount / units->size, units->letter);
+	return text;
+}
+
+static const char *age_text(char text[32], uint64_t born_ns) {
+	static const struct unit units[] = {{86400, 'd'}, {3600, 'h'}, {60, 'm'}, {1, 's'}};
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
+	uint64_t now_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	return in_units(text, now_ns > born_ns ? (now_ns - born_ns) / 1000000000u : 0, units);
+}
+
+static const char *size_text(char text[32], const struct stat *file) {
+	static const struct unit units[] = {{1u << 30, 'G'}, {1u << 20, 'M'}, {1u << 10, 'K'}, {1, 'B'}};
+	return in_units(text, (uint64_t)file->st_blocks * 512, units);
+}
+
+/* Names and words come from files that anyone may have written: no control bytes reach the terminal. */
+static void print_safely(const char *text) {
+	for (; *text; text++)
+		putchar((unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text);
+}
+
+static void print_entry(const struct listed *entry) {
+	static const char *const states[] = {"live", "ended", "unreadable"};
+	char age[32];
+	char size[32];
+	char attempts[32] = "-";
+	const struct ledger_keeper_glance *glance = &entry->glance;
+	if (glance->state != LEDGER_KEEPER_UNREADABLE)
+		snprintf(attempts, sizeof attempts, "%" PRIu64, glance->attempts);
+	printf("%5s  %-10s  %5s  %11s  ", age_text(age, entry->born_ns), states[glance->state],
+	       size_text(size, &glance->file), attempts);
+	print_safely(entry->path);
+	if (glance->reason)
+		printf("  (%s)", glance->reason);
+	else if (*glance->command)
+		printf("  ");
+	print_safely(glance->command);
+	putchar('\n');
+}
+
+static void print_listing(const struct listing *listing) {
+	if (listing->count > 0)
+		printf("%5s  %-10s  %5s  %11s  %s\n", "AGE", "STATE", "SIZE", "CONNECTIONS", "LEDGER  COMMAND");
+	for (size_t i = 0; i < listing->count; i++)
+		print_entry(&listing->entries[i]);
+}
+
+/* ---- Pruning -------------------------------------------------------------------------------------------- */
+
+static void prune(const struct listing *listing) {
+	size_t removed = 0;
+	for (size_t i = 0; i < listing->count; i++) {
+		const struct listed *entry = &listing->entries[i];
+		if (entry->glance.state == LEDGER_KEEPER_ENDED &&
+		    ledger_keeper_remove_ended(&entry->glance, entry->path))
+			removed++;
+	}
+	printf("%zu ended ledger%s removed\n", removed, removed == 1 ? "" : "s");
+}
+
+enum { OPTION_PRUNE = OPTIONS_LONG_ONLY, OPTION_DIRECTORY };
+
+int cmd_ls(int argc, char **argv) {
+	static const struct option ls_options[] = {{"prune", no_argument, NULL, OPTION_PRUNE},
+						   {"dir", required_argument, NULL, OPTION_DIRECTORY},
+						   OPTIONS_COMMON,
+						   {NULL, 0, NULL, 0}};
+	const char *directory = LEDGER_KEEPER_DIRECTORY;
+	struct listing listing = {0};
+	bool is_pruning = false;
+	int option;
+	while ((option = options_next(argc, argv, "+:hV", ls_options)) != -1) {
+		if (option == OPTIONS_HELP)
+			return options_print_help(help);
+		if (option == OPTIONS_VERSION)
+			return options_print_version();
+		if (option == OPTION_PRUNE)
+			is_pruning = true;
+		else if (option == OPTION_DIRECTORY)
+			directory = optarg;
+		else
+			return OPTIONS_EXIT_USAGE;
+	}
+	if (optind < argc) {
+		options_error(argv[optind], "ls takes no operands; see --dir");
+		return OPTIONS_EXIT_USAGE;
+	}
+	if (!find_ledgers(&listing, directory)) {
+		options_error(directory, "%s", strerror(errno));
+		return OPTIONS_EXIT_CANNOT;
+	}
+	if (is_pruning)
+		prune(&listing);
+	else
+		print_listing(&listing);
+	free(listing.entries);
+	return OPTIONS_EXIT_OK;
+}

@@ -1,0 +1,338 @@
+/*
+ * pqlease run: records COMMAND and all it starts, and reports when it has ended.
+ *
+ * COMMAND comes first: whatever happens to us, its output and status are its own.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "analyzer/child.h"
+#include "analyzer/commands.h"
+#include "analyzer/ledger_keeper.h"
+#include "analyzer/options.h"
+#include "analyzer/target.h"
+
+static const char help[] =
+	"usage: pqlease run [OPTIONS] [--] COMMAND [ARG...]\n\n"
+	"Records every libpq connection of COMMAND and of all it starts, and prints a report on stderr when it ends.\n"
+	"The exit status is COMMAND's own (128+N if killed by signal N, 126 not executable, 127 not found).\n\n"
+	"  -o LEDGER            keep the ledger there instead of in /dev/shm; an ended ledger is replaced\n"
+	"  --role NAME          label the processes of this run\n"
+	"  --report=FORMAT      text (default), json or none\n"
+	"  --report-file FILE   write the report there instead of to stderr\n"
+	"  --full               whole stacks\n"
+	"  --color=WHEN         auto, always or never\n"
+	"  --help               this text\n";
+
+enum run_report { RUN_REPORT_TEXT, RUN_REPORT_JSON, RUN_REPORT_NONE, RUN_REPORT_COUNT };
+
+struct run_plan {
+	const char *ledger_path; /* as given, or NULL */
+	const char *role;
+	const char *report_path;
+	enum run_report report;
+	enum options_color color;
+	bool is_full;
+	char **command;
+	char shim_path[PATH_MAX];
+	struct target target;
+};
+
+/* ---- Options ---------------------------------------------------------------------------------------- */
+
+enum { OPTION_ROLE = OPTIONS_LONG_ONLY, OPTION_REPORT, OPTION_REPORT_FILE, OPTION_FULL, OPTION_COLOR };
+
+static const struct option run_options[] = {{"role", required_argument, NULL, OPTION_ROLE},
+					    {"report", required_argument, NULL, OPTION_REPORT},
+					    {"report-file", required_argument, NULL, OPTION_REPORT_FILE},
+					    {"full", no_argument, NULL, OPTION_FULL},
+					    {"color", required_argument, NULL, OPTION_COLOR},
+					    OPTIONS_COMMON,
+					    {NULL, 0, NULL, 0}};
+
+static bool parse_report(struct run_plan *plan, const char *value) {
+	static const char *const names[RUN_REPORT_COUNT] = {"text", "json", "none"};
+	for (int i = 0; i < RUN_REPORT_COUNT; i++)
+		if (strcmp(value, names[i]) == 0) {
+			plan->report = (enum run_report)i;
+			return true;
+		}
+	options_error("--report", "'%s' is none of text, json, none", value);
+	return false;
+}
+
+static bool take_option(struct run_plan *plan, int option) {
+	switch (option) {
+	case 'o':
+		plan->ledger_path = optarg;
+		return true;
+	case OPTION_ROLE:
+		plan->role = optarg;
+		return true;
+	case OPTION_REPORT:
+		return parse_report(plan, optarg);
+	case OPTION_REPORT_FILE:
+		plan->report_path = optarg;
+		return true;
+	case OPTION_FULL:
+		plan->is_full = true;
+		return true;
+	case OPTION_COLOR:
+		return options_parse_color(optarg, &plan->color);
+	default:
+		return false;
+	}
+}
+
+/* ---- Before COMMAND ------------------------------------------------------------------------------------ */
+
+static bool check_shim(const char *path) {
+	const char *reason = NULL;
+	if (access(path, R_OK) != 0)
+		reason = strerror(errno);
+	else if (strpbrk(path, " :"))
+		reason = "a path with a space or a colon cannot be preloaded";
+	if (reason)
+		options_error(path, "%s", reason);
+	return !reason;
+}
+
+/* Beside us in a build tree, else where `make install` puts it. */
+static bool find_shim(char path[PATH_MAX]) {
+	static const char *const places[] = {"libpqlease.so", "../lib/pqlease/libpqlease.so"};
+	char directory[PATH_MAX];
+	char candidate[PATH_MAX + 64];
+	ssize_t length = readlink("/proc/self/exe", directory, sizeof directory - 1);
+	if (length <= 0) {
+		options_error("/proc/self/exe", "%s", strerror(errno));
+		return false;
+	}
+	directory[length] = '\0';
+	*strrchr(directory, '/') = '\0';
+	for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+		snprintf(candidate, sizeof candidate, "%s/%s", directory, places[i]);
+		if (realpath(candidate, path))
+			return check_shim(path);
+	}
+	options_error("libpqlease.so", "neither beside %s/pqlease nor in %s/../lib/pqlease", directory, directory);
+	return false;
+}
+
+/* Found out while COMMAND has not started yet: its work should not be done without its report. */
+static bool check_report_file(const struct run_plan *plan) {
+	char directory[PATH_MAX];
+	struct stat file;
+	const char *path = plan->report_path;
+	if (!path || plan->report == RUN_REPORT_NONE)
+		return true;
+	int error = 0;
+	if (stat(path, &file) == 0) {
+		error = S_ISDIR(file.st_mode) ? EISDIR : access(path, W_OK) == 0 ? 0 : errno;
+	} else {
+		const char *slash = strrchr(path, '/');
+		snprintf(directory, sizeof directory, "%.*s", slash ? (int)(slash - path + 1) : 1, slash ? path : ".");
+		error = access(directory, W_OK | X_OK) == 0 ? 0 : errno;
+	}
+	if (error != 0)
+		options_error(path, "%s", strerror(error));
+	return error == 0;
+}
+
+static int report_start_failure(const char *command, int error) {
+	options_error(command, "%s", strerror(error));
+	return error == ENOENT ? 127 : 126;
+}
+
+/* ---- COMMAND's environment ------------------------------------------------------------------------------- */
+
+static bool is_shim_entry(const char *entry, size_t length) {
+	static const char name[] = "libpqlease.so";
+	size_t name_length = sizeof name - 1;
+	return length >= name_length && memcmp(entry + length - name_length, name, name_length) == 0 &&
+	       (length == name_length || entry[length - name_length - 1] == '/');
+}
+
+static bool is_shim_preloaded(void) {
+	const char *entry = getenv("LD_PRELOAD");
+	while (entry && *entry) {
+		size_t length = strcspn(entry, " :");
+		if (is_shim_entry(entry, length))
+			return true;
+		entry += length;
+		entry += strspn(entry, " :");
+	}
+	return false;
+}
+
+/* The LD_PRELOAD of our caller without any shim, behind ours if `shim_path` is not NULL. Owned by the caller. */
+static char *preload_list(const char *shim_path) {
+	const char *entry = getenv("LD_PRELOAD");
+	size_t size_bytes = (entry ? strlen(entry) : 0) + PATH_MAX + 2;
+	char *list = calloc(1, size_bytes);
+	if (!list)
+		return NULL;
+	if (shim_path)
+		strcpy(list, shim_path);
+	while (entry && *entry) {
+		size_t length = strcspn(entry, " :");
+		if (length > 0 && !is_shim_entry(entry, length)) {
+			strcat(list, *list ? ":" : "");
+			strncat(list, entry, length);
+		}
+		entry += length;
+		entry += strspn(entry, " :");
+	}
+	return list;
+}
+
+struct variable {
+	const char *name;
+	const char *value; /* NULL: leave it alone; "": remove it */
+};
+
+static const struct variable *find_variable(const struct variable *changes, const char *entry) {
+	for (; changes->name; changes++) {
+		size_t length = strlen(changes->name);
+		if (changes->value && strncmp(entry, changes->name, length) == 0 && entry[length] == '=')
+			return changes;
+	}
+	return NULL;
+}
+
+/* A copy of our environment with `changes` (ended by a NULL name). Our own stays as it is. */
+static char **changed_environment(const struct variable *changes) {
+	size_t count = 0;
+	while (environ && environ[count])
+		count++;
+	size_t change_count = 0;
+	while (changes[change_count].name)
+		change_count++;
+	char **environment = calloc(count + change_count + 1, sizeof *environment);
+	size_t at = 0;
+	for (size_t i = 0; environment && i < count; i++)
+		if (!find_variable(changes, environ[i]))
+			environment[at++] = environ[i];
+	for (; environment && changes->name; changes++)
+		if (changes->value && *changes->value && asprintf(&environment[at], "%s=%s", changes->name, changes->value) > 0)
+			at++;
+	return environment;
+}
+
+static char **command_environment(const struct run_plan *plan, const char *ledger_path) {
+	bool is_tolerant = target_tolerates_preload(&plan->target);
+	char *preload = preload_list(is_tolerant ? plan->shim_path : NULL);
+	const struct variable changes[] = {{"LD_PRELOAD", preload},
+					   {"PQLEASE_LEDGER", ledger_path},
+					   {"PQLEASE_ROLE", plan->role},
+					   {NULL, NULL}};
+	char **environment = changed_environment(changes);
+	free(preload);
+	return environment;
+}
+
+/* ---- Inside another run ------------------------------------------------------------------------------------ */
+
+static bool is_inside_live_run(const struct run_plan *plan) {
+	struct ledger_keeper_glance glance;
+	const char *outer = getenv("PQLEASE_LEDGER");
+	if (plan->ledger_path || !outer || !*outer || !is_shim_preloaded())
+		return false;
+	ledger_keeper_glance(&glance, outer);
+	return glance.is_run_alive;
+}
+
+/* Nothing is left for us to wait for: an outer run records and reports, or nobody does. */
+static int become_command(const struct run_plan *plan) {
+	bool is_tolerant = target_tolerates_preload(&plan->target);
+	char *preload = is_tolerant ? NULL : preload_list(NULL);
+	const struct variable changes[] = {{"LD_PRELOAD", preload}, {"PQLEASE_ROLE", plan->role}, {NULL, NULL}};
+	char **environment = changed_environment(changes);
+	free(preload);
+	if (environment)
+		execvpe(plan->command[0], plan->command, environment);
+	return report_start_failure(plan->command[0], errno);
+}
+
+/* ---- The run ------------------------------------------------------------------------------------------------- */
+
+/* A ledger that the user asked for must be there; without the default one COMMAND runs unrecorded. */
+static bool create_ledger(const struct run_plan *plan, struct ledger_keeper *keeper) {
+	char path[PATH_MAX];
+	const char *reason = strerror(ENAMETOOLONG);
+	if (plan->ledger_path)
+		snprintf(path, sizeof path, "%s", plan->ledger_path);
+	else if (!ledger_keeper_default_path(path, LEDGER_KEEPER_DIRECTORY))
+		*path = '\0';
+	if (*path)
+		reason = ledger_keeper_create(keeper, path, getenv("PQLEASE_LEDGER_SIZE"), plan->command);
+	if (!reason)
+		return true;
+	if (plan->ledger_path)
+		options_error(path, "%s", reason);
+	else
+		options_error("recording is off", "%s: %s", path, reason);
+	return !plan->ledger_path;
+}
+
+static void write_report(const struct run_plan *plan, const struct ledger_keeper *keeper) {
+	(void)plan;
+	(void)keeper;
+}
+
+static int run_and_report(const struct run_plan *plan, struct ledger_keeper *keeper) {
+	struct child child;
+	struct child_end end;
+	char **environment = command_environment(plan, keeper->path);
+	int error = environment ? child_start(&child, plan->command, environment) : ENOMEM;
+	if (error != 0) {
+		ledger_keeper_discard(keeper);
+		return report_start_failure(plan->command[0], error);
+	}
+	child_hand_over_descriptors(plan->report_path != NULL);
+	child_wait(&child, &end);
+	if (end.signal_number != 0)
+		ledger_keeper_mark_killed(keeper, child.pid, child.start_ticks, end.signal_number);
+	child_reap(&child);
+	ledger_keeper_mark_ended(keeper, end.status, end.signal_number);
+	if (plan->report != RUN_REPORT_NONE)
+		write_report(plan, keeper);
+	ledger_keeper_close(keeper);
+	return end.status;
+}
+
+static int run(struct run_plan *plan) {
+	struct ledger_keeper keeper = {0};
+	if (!find_shim(plan->shim_path))
+		return OPTIONS_EXIT_CANNOT;
+	int error = target_find(&plan->target, plan->command[0], getenv("PATH"));
+	if (error != 0)
+		return report_start_failure(plan->command[0], error);
+	if (is_inside_live_run(plan))
+		return become_command(plan);
+	if (!check_report_file(plan) || !create_ledger(plan, &keeper))
+		return OPTIONS_EXIT_CANNOT;
+	return keeper.header ? run_and_report(plan, &keeper) : become_command(plan);
+}
+
+int cmd_run(int argc, char **argv) {
+	struct run_plan plan = {.report = RUN_REPORT_TEXT};
+	int option;
+	while ((option = options_next(argc, argv, "+:o:hV", run_options)) != -1) {
+		if (option == OPTIONS_HELP)
+			return options_print_help(help);
+		if (option == OPTIONS_VERSION)
+			return options_print_version();
+		if (!take_option(&plan, option))
+			return OPTIONS_EXIT_USAGE;
+	}
+	if (optind == argc) {
+		options_error("run", "no COMMAND, see pqlease run --help");
+		return OPTIONS_EXIT_USAGE;
+	}
+	plan.command = argv + optind;
+	return run(&plan);
+}
