@@ -1,0 +1,350 @@
+/*
+ * What a ledger says, as plain structs: the reader fills them, everything else reads them. Nothing
+ * here depends on the ledger's bytes. Strings are never NULL unless said; "" is unknown. Times are
+ * CLOCK_MONOTONIC nanoseconds of the recording machine, 0 unknown.
+ */
+#ifndef PQLEASE_ANALYZER_MODEL_H
+#define PQLEASE_ANALYZER_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "analyzer/arena.h"
+#include "analyzer/histogram.h"
+
+enum model_how_ended { MODEL_RUNNING, MODEL_EXIT, MODEL_EXEC, MODEL_KILLED, MODEL_UNKNOWN, MODEL_HOW_COUNT };
+
+/* In what state a lease or an attempt was left by a process that ended. */
+enum model_left {
+	MODEL_LEFT_OPEN,
+	MODEL_LEFT_FAILED,
+	MODEL_LEFT_CONNECTING, /* an asynchronous attempt that reached neither OK nor FAILED */
+	MODEL_LEFT_IN_CALL,    /* inside a synchronous connect */
+	MODEL_LEFT_COUNT
+};
+
+enum model_counter {
+	MODEL_ESTABLISHED,
+	MODEL_FAILED,
+	MODEL_ABANDONED,
+	MODEL_PROBES,
+	MODEL_PROBES_ANSWERED,
+	MODEL_RESETS,
+	MODEL_RESETS_OK,
+	MODEL_FINISHED,
+	MODEL_FAILED_FINISHED,
+	MODEL_REVIVED,
+	MODEL_FINISH_UNSEEN,
+	MODEL_DOUBLE_FINISH,
+	MODEL_INHERITED_FINISH,
+	MODEL_FINISHED_ELSEWHERE,
+	MODEL_USES_ENDED,
+	MODEL_IN_QUERY_NS,
+	MODEL_IDLE_IN_TRANSACTION_NS,
+	MODEL_IDLE_NS,
+	MODEL_COUNTER_COUNT
+};
+
+enum model_measure {
+	MODEL_CONNECT_TIME,
+	MODEL_FAILED_TIME,
+	MODEL_HOLD_TIME,
+	MODEL_USE_TIME,
+	MODEL_MEASURE_COUNT
+};
+enum model_phase { MODEL_PHASE_TCP, MODEL_PHASE_TLS, MODEL_PHASE_AUTH, MODEL_PHASE_COUNT };
+
+/* Which instants of findings the totals keep for what has been folded already. */
+enum model_finding_time { MODEL_UNRELEASED_SEEN, MODEL_DOUBLE_FINISH_SEEN, MODEL_FINDING_TIME_COUNT };
+
+enum model_loss {
+	MODEL_LOST_LEASES,
+	MODEL_LOST_SITES,
+	MODEL_LOST_PROCESSES,
+	MODEL_TORN,
+	MODEL_LOST_STRINGS,
+	MODEL_LOST_MODULES,
+	MODEL_LOST_POOLS,
+	MODEL_LOST_OCTAVES,
+	MODEL_LOST_EXAMPLES,
+	MODEL_LOST_HISTORY,
+	MODEL_LOST_SPACE,
+	MODEL_LOST_POINTERS,
+	MODEL_LOSS_COUNT
+};
+
+enum model_note { /* bits */
+		  MODEL_NOTE_NO_LIBUNWIND = 1u << 0,
+		  MODEL_NOTE_UNWINDER_UNSAFE = 1u << 1,
+		  MODEL_NOTE_STACK_UNAVAILABLE = 1u << 2,
+		  MODEL_NOTE_STACKS_OFF = 1u << 3,
+		  MODEL_NOTE_BAD_SETTING = 1u << 4,
+		  MODEL_NOTE_RECORDING_OFF = 1u << 5,
+		  MODEL_NOTE_USES_OFF = 1u << 6,
+		  MODEL_NOTE_UNBOUND_CALLER = 1u << 7
+};
+
+enum model_language {
+	MODEL_NATIVE = 1,
+	MODEL_PYTHON,
+	MODEL_PHP,
+	MODEL_RUBY,
+	MODEL_PERL,
+	MODEL_NODE,
+	MODEL_LANGUAGE_END
+};
+
+enum model_lease_state {
+	MODEL_LEASE_CONNECTING, /* its first attempt is in progress */
+	MODEL_LEASE_OPEN,
+	MODEL_LEASE_FAILED,
+	MODEL_LEASE_RESETTING
+};
+
+enum model_release {
+	MODEL_RELEASE_NONE,
+	MODEL_RELEASE_FINISHED,
+	MODEL_RELEASE_FAILED,
+	MODEL_RELEASE_ABANDONED,
+	MODEL_RELEASE_CUT_SHORT,
+	MODEL_RELEASE_UNSEEN,
+	MODEL_RELEASE_OWNER_GONE,
+	MODEL_RELEASE_BY_OTHER_PROCESS,
+	MODEL_RELEASE_COUNT
+};
+
+struct model_totals {
+	uint64_t counter[MODEL_COUNTER_COUNT];
+	uint64_t unreleased[MODEL_LEFT_COUNT][MODEL_HOW_COUNT];
+	uint64_t first_ns;
+	uint64_t last_ns;
+	int64_t open_peak;
+	int64_t in_use_peak;
+	uint64_t first_finding_ns[MODEL_FINDING_TIME_COUNT];
+	uint64_t last_finding_ns[MODEL_FINDING_TIME_COUNT];
+	struct histogram time[MODEL_MEASURE_COUNT];
+};
+
+enum { MODEL_RUN_ID_BYTES = 16, MODEL_BOOT_ID_BYTES = 16 };
+
+struct model_run {
+	uint8_t id[MODEL_RUN_ID_BYTES];
+	uint8_t boot_id[MODEL_BOOT_ID_BYTES]; /* zero: unknown */
+	uint64_t pid_namespace;
+	uint64_t created_realtime_ns; /* the same instant on both clocks */
+	uint64_t created_ns;
+	int32_t creator_pid;
+	uint64_t creator_start_ticks;
+	bool is_made_by_run;
+	const char *host;
+	const char *tool_version;
+	const char *const *command;
+	size_t command_count;
+	uint64_t ended_ns; /* the run command's mark, 0 while it runs or when there was none */
+	int exit_status;
+	int exit_signal;
+	int64_t open_peak;
+	int64_t in_use_peak;
+
+	/* Settled after reading (aftermath.h). */
+	bool is_live;
+	uint64_t until_ns; /* the end of the run, or now if it is live */
+};
+
+struct model_process {
+	int32_t pid;
+	int32_t parent_pid;
+	uint32_t tenants; /* processes that had this record, this one included */
+	uint32_t uid;
+	uint64_t start_ticks;
+	uint64_t stack_start;
+	uint64_t pid_namespace;
+	const char *exe;
+	const char *script;
+	const char *role;
+	const char *container;
+	const char *setting_problem;
+	uint32_t notes; /* enum model_note */
+	uint64_t attached_ns;
+	uint64_t started_ns;
+	uint64_t ended_ns;
+	int exit_signal;
+	bool has_marked_end;            /* the record itself says how it ended */
+	enum model_how_ended how_ended; /* MODEL_RUNNING in a record without a mark, until settled */
+
+	/* Settled after reading. */
+	bool is_gone; /* false: running, or nobody can tell */
+	uint64_t open_count;
+};
+
+struct model_module {
+	const char *path;
+	uint8_t build_id[20];
+	uint8_t build_id_length;
+	uint64_t text_start;
+	uint64_t text_end;
+	uint64_t file_bytes;
+};
+
+#define MODEL_NO_MODULE UINT32_MAX
+
+struct model_frame {
+	enum model_language language;
+	uint32_t module;      /* native: number in modules, or MODEL_NO_MODULE */
+	uint64_t address;     /* native: return address in the ELF file's own terms */
+	const char *file;     /* script frames */
+	const char *function; /* script frames */
+	uint32_t line;        /* script frames */
+};
+
+enum { MODEL_SITE_NONE, MODEL_SITE_LOST, MODEL_SITE_FIRST }; /* stack unavailable; no room for the site */
+
+struct model_site {
+	const struct model_frame *frames; /* innermost first */
+	size_t frame_count;
+	bool is_truncated;
+	struct model_totals totals;
+};
+
+enum { MODEL_POOL_OTHER }; /* pools that found no place in the table */
+
+struct model_pool {
+	const char *role;
+	const char *host;
+	const char *port;
+	const char *database;
+	const char *user;
+	const char *application_name;
+	struct model_totals totals;
+};
+
+#define MODEL_NO_PROCESS SIZE_MAX
+
+struct model_lease {
+	enum model_lease_state state;
+	size_t process; /* number in processes, MODEL_NO_PROCESS if its record has another tenant now */
+	int32_t pid;
+	int32_t thread;
+	int32_t backend_pid; /* 0 unknown */
+	uint32_t site;
+	uint32_t last_use_site;
+	uint32_t pool;
+	const char *role;
+	const char *test;
+	bool is_async;
+	bool was_established;
+	bool is_dedicated;
+	bool is_active;
+	bool is_in_transaction;
+	bool is_transaction_failed;
+	uint64_t begun_ns;
+	uint64_t established_ns;
+	uint64_t last_event_ns;
+	uint32_t uses;
+
+	/* Settled after reading. */
+	bool is_owner_gone;
+	enum model_left left;     /* when its owner is gone */
+	enum model_how_ended how; /* of its owner, when it is gone */
+	uint64_t until_ns;        /* end of its owner as far as known, else of the run */
+};
+
+/* A closed lease of the history, or an unreleased one that a reaper kept as example. */
+struct model_ended {
+	enum model_release release;
+	enum model_left left;     /* for MODEL_RELEASE_OWNER_GONE */
+	enum model_how_ended how; /* for MODEL_RELEASE_OWNER_GONE */
+	int32_t pid;
+	int32_t thread;
+	int32_t backend_pid;
+	uint32_t site;
+	uint32_t pool;
+	const char *role;
+	const char *test;
+	uint64_t begun_ns;
+	uint64_t established_ns;
+	uint64_t ended_ns;
+	uint64_t connect_ns;
+	uint32_t uses;
+};
+
+struct model_failure {
+	const char *class_name;
+	const char *sqlstate; /* "" if there is none */
+	const char *text;
+	uint64_t count;
+	uint64_t first_ns;
+	uint64_t last_ns;
+};
+
+enum model_metric {
+	MODEL_METRIC_ATTEMPTS,
+	MODEL_METRIC_FAILURES,
+	MODEL_METRIC_OPEN,
+	MODEL_METRIC_OPEN_PEAK,
+	MODEL_METRIC_IN_USE,
+	MODEL_METRIC_IN_USE_PEAK,
+	MODEL_METRIC_COUNT
+};
+
+enum model_resolution { MODEL_SECONDS, MODEL_MINUTES, MODEL_HOURS, MODEL_RESOLUTION_COUNT };
+
+struct model_cell {
+	uint32_t epoch; /* begins epoch * resolution after the ledger was created */
+	uint32_t value;
+};
+
+/* Cells that were written, oldest first; gaps mean "nothing changed". */
+struct model_series {
+	const struct model_cell *cells;
+	size_t cell_count;
+};
+
+struct model_timeline {
+	struct model_series series[MODEL_RESOLUTION_COUNT][MODEL_METRIC_COUNT];
+};
+
+struct model {
+	struct arena arena;
+	uint64_t mapped_bytes; /* of the ledger; symbols may be kept behind them */
+	struct model_run run;
+	struct model_process *processes;
+	size_t process_count;
+	uint64_t process_total; /* every process that ever attached */
+	struct model_module *modules;
+	size_t module_count;
+	struct model_site
+		*sites; /* by site number; duplicates of a site are empty, their totals added to the first */
+	size_t site_count;
+	struct model_pool *pools; /* by pool number, likewise */
+	size_t pool_count;
+	struct model_lease *leases;
+	size_t lease_count;
+	struct model_ended *history;
+	size_t history_count;
+	uint64_t history_overwritten;
+	struct model_ended *examples;
+	size_t example_count;
+	struct model_failure *failures;
+	size_t failure_count;
+	struct model_timeline timeline; /* of the whole run */
+	struct histogram phase_time[MODEL_PHASE_COUNT];
+	uint64_t lost[MODEL_LOSS_COUNT];
+	size_t *moving_owners; /* owners of slots between two states: torn if the owner is gone */
+	size_t moving_count;
+	bool has_uses; /* query traffic was recorded */
+};
+
+void model_release(struct model *model);
+
+/* Adds counts, peaks (the higher one) and histograms; instants widen. */
+void model_totals_add(struct model_totals *into, struct arena *arena, const struct model_totals *other);
+
+/* CLOCK_REALTIME nanoseconds of a CLOCK_MONOTONIC instant of the run, 0 for 0. */
+uint64_t model_realtime_ns(const struct model *model, uint64_t monotonic_ns);
+
+const char *model_language_name(enum model_language language);
+const char *model_how_ended_name(enum model_how_ended how);
+
+#endif
