@@ -35,7 +35,7 @@ static void append(const char *text, size_t length, void *opaque) {
 typedef int demangler_fn(const char *mangled, int options, demangle_callbackref callback, void *opaque);
 
 /* Rust's older mangling is also valid C++, with a hash where the name ends: Rust goes first. */
-static demangler_fn *const DEMANGLERS[] = { rust_demangle_callback, cplus_demangle_v3_callback };
+static demangler_fn *const DEMANGLERS[] = {rust_demangle_callback, cplus_demangle_v3_callback};
 
 static bool run_demangler(demangler_fn *demangler, const char *mangled, struct output *output) {
 	output->length = 0;

@@ -15,7 +15,7 @@ bool span_table_add(struct span_table *table, uint64_t low, uint64_t high, uint3
 		table->spans = spans;
 		table->capacity = capacity;
 	}
-	table->spans[table->count++] = (struct span){ .low = low, .high = high, .value = value, .rank = rank };
+	table->spans[table->count++] = (struct span){.low = low, .high = high, .value = value, .rank = rank};
 	return true;
 }
 
@@ -78,5 +78,5 @@ const struct span *span_table_next(const struct span_table *table, uint64_t addr
 
 void span_table_release(struct span_table *table) {
 	free(table->spans);
-	*table = (struct span_table){ 0 };
+	*table = (struct span_table){0};
 }

@@ -14,15 +14,16 @@ struct symbol_source;
 /* loaded, when not NULL, says how reading the kept symbols went; with any status the source works.
  * ledger_path may be NULL: nothing kept. NULL when out of memory. */
 struct symbol_source *symbol_source_open(const char *ledger_path, uint64_t mapped_bytes,
-                                         enum symbol_store_status *loaded);
+					 enum symbol_store_status *loaded);
 void symbol_source_close(struct symbol_source *source);
 
 /* As symbolizer_resolve(). */
-size_t symbol_source_resolve(struct symbol_source *source, const struct symbol_module *module, uint64_t address,
-                             enum symbol_address_kind kind, struct symbol_frame *out, size_t max);
+size_t symbol_source_resolve(struct symbol_source *source, const struct symbol_module *module,
+			     uint64_t address, enum symbol_address_kind kind, struct symbol_frame *out,
+			     size_t max);
 
 /* Keeps everything resolved with the ledger; writes nothing when there is nothing new. */
 enum symbol_store_status symbol_source_save(struct symbol_source *source, const char *ledger_path,
-                                            uint64_t mapped_bytes);
+					    uint64_t mapped_bytes);
 
 #endif

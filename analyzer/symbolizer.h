@@ -56,6 +56,6 @@ bool symbolizer_set_debug_root(struct symbolizer *symbolizer, const char *direct
  * loses frames in its middle. 0 when nothing is known; the caller then shows module and offset.
  */
 size_t symbolizer_resolve(struct symbolizer *symbolizer, const struct symbol_module *module, uint64_t address,
-                          enum symbol_address_kind kind, struct symbol_frame *out, size_t max);
+			  enum symbol_address_kind kind, struct symbol_frame *out, size_t max);
 
 #endif
