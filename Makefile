@@ -16,6 +16,8 @@ INSTALL = install
 PKG_CONFIG = pkg-config
 PG_CONFIG = pg_config
 
+VERSION = 0.1.0
+
 PREFIX = /usr/local
 DESTDIR =
 BUILD = build
@@ -67,7 +69,7 @@ FIXTURES := $(FIXTURES:%=$(BUILD)/%)
 # --- Flags ------------------------------------------------------------------------------------
 
 WARNINGS = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla $(WERROR)
-COMMON_CFLAGS = -std=gnu11 -O2 -g -D_GNU_SOURCE -I. -MMD -MP $(WARNINGS) $(SANITIZE)
+COMMON_CFLAGS = -std=gnu11 -O2 -g -D_GNU_SOURCE -DPQLEASE_VERSION='"$(VERSION)"' -I. -MMD -MP $(WARNINGS) $(SANITIZE)
 
 # Initial-exec TLS and no cleanup attributes keep ld-linux and libgcc_s out of DT_NEEDED; unwind tables let
 # exceptions and cancellation pass through the hooks.
@@ -225,7 +227,7 @@ lint-exports: $(BUILD)/libpqlease.so
 
 .PHONY: lint-tidy
 lint-tidy:
-	scripts/check-tidy -std=gnu11 -D_GNU_SOURCE -I. -I$(PG_INCLUDE) $(ANALYZER_PKG_CFLAGS) -- \
+	scripts/check-tidy -std=gnu11 -D_GNU_SOURCE '-DPQLEASE_VERSION="$(VERSION)"' -I. -I$(PG_INCLUDE) $(ANALYZER_PKG_CFLAGS) -- \
 		$(filter %.c,$(SHIM_SRCS) $(ANALYZER_SRCS))
 
 .PHONY: format
