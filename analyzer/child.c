@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 /* Signals that are COMMAND's business, not ours. SIGCHLD and SIGCONT are taken with them. */
-static const int taken_signals[] = {SIGHUP,  SIGINT,  SIGQUIT,  SIGTERM, SIGUSR1, SIGUSR2, SIGALRM,
+static const int taken_signals[] = {SIGHUP,   SIGINT,  SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM,
 				    SIGWINCH, SIGTSTP, SIGTTIN, SIGTTOU, SIGCONT, SIGCHLD};
 
 static void fill_taken(sigset_t *set) {
@@ -38,7 +38,8 @@ static void give_signals_back(const struct child *child) {
 	sigprocmask(SIG_SETMASK, &child->mask, NULL);
 }
 
-static void become_command(const struct child *child, char *const *command, char *const *environment, int error_pipe) {
+static void become_command(const struct child *child, char *const *command, char *const *environment,
+			   int error_pipe) {
 	give_signals_back(child);
 	execvpe(command[0], command, environment);
 	int error = errno;
@@ -112,7 +113,8 @@ void child_hand_over_descriptors(bool keep_output) {
 /* Without consuming anything: a stop stays visible until COMMAND is continued, an end until it is reaped. */
 static bool look_at(const struct child *child, int what, siginfo_t *info) {
 	info->si_pid = 0;
-	return waitid(P_PID, (id_t)child->pid, info, what | WNOHANG | WNOWAIT) == 0 && info->si_pid == child->pid;
+	return waitid(P_PID, (id_t)child->pid, info, what | WNOHANG | WNOWAIT) == 0 &&
+		info->si_pid == child->pid;
 }
 
 static bool has_ended(const struct child *child, struct child_end *end) {

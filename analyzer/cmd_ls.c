@@ -41,7 +41,7 @@ static bool is_own_name(const char *name) {
 	size_t length = strlen(name);
 	size_t prefix_length = (size_t)snprintf(prefix, sizeof prefix, "pqlease.%u.", (unsigned)getuid());
 	return length > prefix_length + sizeof suffix - 1 && strncmp(name, prefix, prefix_length) == 0 &&
-	       strcmp(name + length - (sizeof suffix - 1), suffix) == 0;
+		strcmp(name + length - (sizeof suffix - 1), suffix) == 0;
 }
 
 static struct listed *next_entry(struct listing *listing) {
@@ -146,7 +146,8 @@ static void print_entry(const struct listed *entry) {
 
 static void print_listing(const struct listing *listing) {
 	if (listing->count > 0)
-		printf("%5s  %-10s  %5s  %11s  %s\n", "AGE", "STATE", "SIZE", "CONNECTIONS", "LEDGER  COMMAND");
+		printf("%5s  %-10s  %5s  %11s  %s\n", "AGE", "STATE", "SIZE", "CONNECTIONS",
+		       "LEDGER  COMMAND");
 	for (size_t i = 0; i < listing->count; i++)
 		print_entry(&listing->entries[i]);
 }

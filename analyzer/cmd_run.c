@@ -18,8 +18,10 @@
 
 static const char help[] =
 	"usage: pqlease run [OPTIONS] [--] COMMAND [ARG...]\n\n"
-	"Records every libpq connection of COMMAND and of all it starts, and prints a report on stderr when it ends.\n"
-	"The exit status is COMMAND's own (128+N if killed by signal N, 126 not executable, 127 not found).\n\n"
+	"Records every libpq connection of COMMAND and of all it starts, and prints a report on stderr when "
+	"it ends.\n"
+	"The exit status is COMMAND's own (128+N if killed by signal N, 126 not executable, 127 not "
+	"found).\n\n"
 	"  -o LEDGER            keep the ledger there instead of in /dev/shm; an ended ledger is replaced\n"
 	"  --role NAME          label the processes of this run\n"
 	"  --report=FORMAT      text (default), json or none\n"
@@ -118,7 +120,8 @@ static bool find_shim(char path[PATH_MAX]) {
 		if (realpath(candidate, path))
 			return check_shim(path);
 	}
-	options_error("libpqlease.so", "neither beside %s/pqlease nor in %s/../lib/pqlease", directory, directory);
+	options_error("libpqlease.so", "neither beside %s/pqlease nor in %s/../lib/pqlease", directory,
+		      directory);
 	return false;
 }
 
@@ -134,7 +137,8 @@ static bool check_report_file(const struct run_plan *plan) {
 		error = S_ISDIR(file.st_mode) ? EISDIR : access(path, W_OK) == 0 ? 0 : errno;
 	} else {
 		const char *slash = strrchr(path, '/');
-		snprintf(directory, sizeof directory, "%.*s", slash ? (int)(slash - path + 1) : 1, slash ? path : ".");
+		snprintf(directory, sizeof directory, "%.*s", slash ? (int)(slash - path + 1) : 1,
+			 slash ? path : ".");
 		error = access(directory, W_OK | X_OK) == 0 ? 0 : errno;
 	}
 	if (error != 0)
@@ -153,7 +157,7 @@ static bool is_shim_entry(const char *entry, size_t length) {
 	static const char name[] = "libpqlease.so";
 	size_t name_length = sizeof name - 1;
 	return length >= name_length && memcmp(entry + length - name_length, name, name_length) == 0 &&
-	       (length == name_length || entry[length - name_length - 1] == '/');
+		(length == name_length || entry[length - name_length - 1] == '/');
 }
 
 static bool is_shim_preloaded(void) {
@@ -217,7 +221,8 @@ static char **changed_environment(const struct variable *changes) {
 		if (!find_variable(changes, environ[i]))
 			environment[at++] = environ[i];
 	for (; environment && changes->name; changes++)
-		if (changes->value && *changes->value && asprintf(&environment[at], "%s=%s", changes->name, changes->value) > 0)
+		if (changes->value && *changes->value &&
+		    asprintf(&environment[at], "%s=%s", changes->name, changes->value) > 0)
 			at++;
 	return environment;
 }
@@ -249,7 +254,8 @@ static bool is_inside_live_run(const struct run_plan *plan) {
 static int become_command(const struct run_plan *plan) {
 	bool is_tolerant = target_tolerates_preload(&plan->target);
 	char *preload = is_tolerant ? NULL : preload_list(NULL);
-	const struct variable changes[] = {{"LD_PRELOAD", preload}, {"PQLEASE_ROLE", plan->role}, {NULL, NULL}};
+	const struct variable changes[] = {
+		{"LD_PRELOAD", preload}, {"PQLEASE_ROLE", plan->role}, {NULL, NULL}};
 	char **environment = changed_environment(changes);
 	free(preload);
 	if (environment)

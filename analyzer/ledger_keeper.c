@@ -3,7 +3,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "analyzer/liveness.h"
 #include "analyzer/options.h"
 #include "shim/ledger_file.h"
 #include "shim/ledger_format.h"
@@ -21,14 +21,14 @@
 
 enum {
 	OPTION_BYTES_MAX = 32,
-	LETTERS_BYTES_MAX = 5,  /* "-XAtc"; a longer one may be a letter with its value glued to it */
+	LETTERS_BYTES_MAX = 5, /* "-XAtc"; a longer one may be a letter with its value glued to it */
 	NUMBER_BYTES_MAX = 15
 };
 
 /* -p, -P and -W are where clients take a password glued to the letter; a port or a count is digits. */
 static bool may_hold_glued_value(const char *word) {
 	return strlen(word) > LETTERS_BYTES_MAX ||
-	       (strchr("pPW", word[1]) && word[2] != '\0' && !isdigit((unsigned char)word[2]));
+		(strchr("pPW", word[1]) && word[2] != '\0' && !isdigit((unsigned char)word[2]));
 }
 
 static bool is_plain_option(const char *word) {
@@ -72,55 +72,6 @@ const char **ledger_keeper_mask_command(char *const *command) {
 	return masked;
 }
 
-/* ---- Processes ------------------------------------------------------------------------------------ */
-
-/* Reads /proc/`who`/stat; false if there is no such process. */
-static bool read_stat_line(char *line, size_t size_bytes, const char *who) {
-	char path[64];
-	snprintf(path, sizeof path, "/proc/%s/stat", who);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return false;
-	ssize_t length = read(fd, line, size_bytes - 1);
-	close(fd);
-	line[length > 0 ? length : 0] = '\0';
-	return length > 0;
-}
-
-static uint64_t own_start_ticks(void) {
-	char line[1024];
-	return read_stat_line(line, sizeof line, "self") ? ledger_file_stat_field(line, 22) : 0;
-}
-
-static bool is_zombie(const char *stat_line) {
-	const char *at = strrchr(stat_line, ')');
-	return at && (strncmp(at, ") Z", 3) == 0 || strncmp(at, ") X", 3) == 0);
-}
-
-/* Unknown start ticks (0) match any process of that number: rather alive than removed. */
-static bool process_is_alive(int32_t pid, uint64_t start_ticks) {
-	char line[1024];
-	char who[16];
-	if (pid <= 0)
-		return false;
-	snprintf(who, sizeof who, "%d", pid);
-	if (!read_stat_line(line, sizeof line, who))
-		return kill(pid, 0) == 0 || errno == EPERM; /* /proc may hide other users' processes */
-	return !is_zombie(line) && (start_ticks == 0 || ledger_file_stat_field(line, 22) == start_ticks);
-}
-
-static uint64_t own_pid_namespace(void) {
-	struct stat file;
-	return stat("/proc/self/ns/pid", &file) == 0 ? file.st_ino : 0;
-}
-
-/* Whether a process of another pid namespace is alive cannot be seen from here: it may be. */
-static bool may_be_alive(int32_t pid, uint64_t start_ticks, uint64_t pid_namespace) {
-	if (pid_namespace != 0 && pid_namespace != own_pid_namespace())
-		return true;
-	return process_is_alive(pid, start_ticks);
-}
-
 /* ---- Reading a mapped ledger ------------------------------------------------------------------------ */
 
 static bool extent_is_ready(const struct ledger_header *header, uint64_t offset) {
@@ -135,7 +86,8 @@ static void *section_bytes(struct ledger_header *header, enum ledger_section_kin
 			   uint64_t length_bytes) {
 	const struct ledger_section *section = &header->section[kind];
 	uint64_t section_bytes_all = section->capacity * section->entry_size_bytes;
-	if (number >= section->capacity || length_bytes > section_bytes_all - number * section->entry_size_bytes)
+	if (number >= section->capacity ||
+	    length_bytes > section_bytes_all - number * section->entry_size_bytes)
 		return NULL;
 	uint64_t first = section->offset + number * section->entry_size_bytes;
 	if (!extent_is_ready(header, first) || !extent_is_ready(header, first + length_bytes - 1))
@@ -175,44 +127,40 @@ static uint64_t load_process_word(const struct ledger_process *process) {
 
 /* ---- Life of a ledger --------------------------------------------------------------------------------- */
 
-/* After a reboot nothing of the run can be alive, whatever the numbers say. */
-static bool is_of_this_boot(const struct ledger_header *header) {
-	static const uint8_t unknown[16];
-	char text[64] = "";
-	char expected[33] = "";
-	char actual[33] = "";
-	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-	ssize_t length = fd >= 0 ? read(fd, text, sizeof text - 1) : 0;
-	if (fd >= 0)
-		close(fd);
-	if (length <= 0 || memcmp(header->boot_id, unknown, sizeof unknown) == 0)
-		return true;
-	for (int i = 0; i < 16; i++)
-		snprintf(expected + 2 * (size_t)i, 3, "%02x", header->boot_id[i]);
-	size_t count = 0;
-	for (const char *at = text; *at && count < 32; at++)
-		if (isxdigit((unsigned char)*at))
-			actual[count++] = *at;
-	return strcmp(expected, actual) == 0;
+/* Unknown counts as alive: whose process it is, his ledger stays. An exec leaves the process alive. */
+static bool may_be_alive(const struct ledger_header *header, int32_t pid, uint64_t start_ticks,
+			 uint64_t pid_namespace) {
+	struct liveness_observer observer = liveness_observer_here();
+	struct liveness_subject subject = {
+		.pid_namespace = pid_namespace, .pid = pid, .start_ticks = start_ticks};
+	memcpy(subject.boot_id, header->boot_id, sizeof subject.boot_id);
+	return pid > 0 && liveness_of(&observer, &subject) != LIVENESS_GONE;
+}
+
+static bool record_may_be_alive(const struct ledger_header *header, const struct ledger_process *process) {
+	uint64_t word = load_process_word(process);
+	switch (process_state(word)) {
+	case LEDGER_PROCESS_CLAIMED: /* nothing but its owner's number is there yet */
+		return may_be_alive(header, process_pid(word), 0, header->pid_namespace);
+	case LEDGER_PROCESS_RUNNING:
+		return may_be_alive(header, process_pid(word), process->start_ticks, process->pid_namespace);
+	default:
+		return false;
+	}
 }
 
 static bool has_living_process(struct ledger_header *header) {
 	for (uint64_t i = 0; i < section_used(header, LEDGER_PROCESSES); i++) {
 		const struct ledger_process *process = section_unit(header, LEDGER_PROCESSES, i);
-		uint64_t word = process ? load_process_word(process) : 0;
-		/* A claimed record has no start time yet, only its owner's number. */
-		bool is_claimed = process_state(word) == LEDGER_PROCESS_CLAIMED;
-		if (!is_claimed && process_state(word) != LEDGER_PROCESS_RUNNING)
-			continue;
-		if (may_be_alive(process_pid(word), is_claimed ? 0 : process->start_ticks,
-				 is_claimed ? 0 : process->pid_namespace))
+		if (process && record_may_be_alive(header, process))
 			return true;
 	}
 	return false;
 }
 
 static bool run_is_alive(const struct ledger_header *header) {
-	return header->made_by_run && may_be_alive(header->creator_pid, header->creator_start_ticks, header->pid_namespace);
+	return header->made_by_run &&
+		may_be_alive(header, header->creator_pid, header->creator_start_ticks, header->pid_namespace);
 }
 
 /* A ledger without a run command is named after the first preloaded process, often a shell that calls
@@ -224,12 +172,11 @@ static bool namesake_is_alive(const struct ledger_header *header, const char *pa
 	const char *base = strrchr(path, '/');
 	base = base ? base + 1 : path;
 	return sscanf(base, "pqlease.%u.%d-%llu.ledger", &uid, &pid, &start_ticks) == 3 &&
-	       may_be_alive(pid, start_ticks, header->pid_namespace);
+		may_be_alive(header, pid, start_ticks, header->pid_namespace);
 }
 
 static bool is_live(struct ledger_header *header, const char *path) {
-	return is_of_this_boot(header) &&
-	       (run_is_alive(header) || has_living_process(header) || namesake_is_alive(header, path));
+	return run_is_alive(header) || has_living_process(header) || namesake_is_alive(header, path);
 }
 
 /* ---- Glance --------------------------------------------------------------------------------------------- */
@@ -250,7 +197,8 @@ static uint64_t count_attempts(struct ledger_header *header) {
 	}
 	for (uint64_t i = 0; i < section_used(header, LEDGER_LEASES); i++) {
 		const struct ledger_lease *lease = section_unit(header, LEDGER_LEASES, i);
-		if (lease && atomic_load_explicit(&lease->word, memory_order_acquire) >> 56 == LEDGER_LEASE_CONNECTING)
+		if (lease &&
+		    atomic_load_explicit(&lease->word, memory_order_acquire) >> 56 == LEDGER_LEASE_CONNECTING)
 			count++;
 	}
 	return count;
@@ -259,7 +207,8 @@ static uint64_t count_attempts(struct ledger_header *header) {
 static void join_command(char *text, size_t size_bytes, struct ledger_header *header) {
 	size_t length = 0;
 	*text = '\0';
-	for (uint32_t i = 0; i < header->command_count && i < LEDGER_COMMAND_WORDS && length < size_bytes; i++)
+	for (uint32_t i = 0; i < header->command_count && i < LEDGER_COMMAND_WORDS && length < size_bytes;
+	     i++)
 		length += (size_t)snprintf(text + length, size_bytes - length, "%s%s", i > 0 ? " " : "",
 					   string_text(header, header->command[i]));
 }
@@ -294,7 +243,7 @@ void ledger_keeper_glance(struct ledger_keeper_glance *glance, const char *path)
 	glance->created_realtime_ns = map.header->created_realtime_ns;
 	glance->attempts = count_attempts(map.header);
 	glance->is_run_alive = atomic_load_explicit(&map.header->ended_ns, memory_order_acquire) == 0 &&
-			       is_of_this_boot(map.header) && run_is_alive(map.header);
+		run_is_alive(map.header);
 	join_command(glance->command, sizeof glance->command, map.header);
 	ledger_file_unmap(&map);
 }
@@ -306,7 +255,7 @@ bool ledger_keeper_remove_ended(const struct ledger_keeper_glance *glance, const
 	if (now.state != LEDGER_KEEPER_ENDED || lstat(path, &file) != 0)
 		return false;
 	return file.st_ino == glance->file.st_ino && file.st_dev == glance->file.st_dev &&
-	       file.st_ino == now.file.st_ino && file.st_dev == now.file.st_dev && unlink(path) == 0;
+		file.st_ino == now.file.st_ino && file.st_dev == now.file.st_dev && unlink(path) == 0;
 }
 
 /* ---- The run's own ledger ---------------------------------------------------------------------------------- */
@@ -321,9 +270,20 @@ uint64_t ledger_keeper_size_bytes(const char *text) {
 	const char *suffix = *end != '\0' ? strchr(suffixes, *end) : NULL;
 	unsigned shift = suffix ? 10 * (unsigned)(suffix - suffixes + 1) : 0;
 	bool is_malformed = errno != 0 || (*end != '\0' && (!suffix || end[1] != '\0'));
-	if (is_malformed || number > LEDGER_MAX_SIZE_BYTES >> shift || number << shift < LEDGER_MIN_SIZE_BYTES)
+	if (is_malformed || number > LEDGER_MAX_SIZE_BYTES >> shift ||
+	    number << shift < LEDGER_MIN_SIZE_BYTES)
 		return LEDGER_DEFAULT_SIZE_BYTES;
 	return number << shift;
+}
+
+static uint64_t own_start_ticks(void) {
+	char line[1024];
+	int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+	ssize_t length = fd >= 0 ? read(fd, line, sizeof line - 1) : 0;
+	if (fd >= 0)
+		close(fd);
+	line[length > 0 ? length : 0] = '\0';
+	return ledger_file_stat_field(line, 22);
 }
 
 bool ledger_keeper_default_path(char path[PATH_MAX], const char *directory) {
@@ -352,9 +312,11 @@ static const char *remove_predecessor(const char *path) {
 	return ledger_keeper_remove_ended(&glance, path) ? NULL : "the ended ledger there cannot be removed";
 }
 
-static const char *create_file(struct ledger_keeper *keeper, const char *size_text, const char *const *words) {
+static const char *create_file(struct ledger_keeper *keeper, const char *size_text,
+			       const char *const *words) {
 	struct ledger_map map;
-	struct ledger_run_facts facts = {.tool_version = PQLEASE_VERSION, .made_by_run = true, .command = words};
+	struct ledger_run_facts facts = {
+		.tool_version = PQLEASE_VERSION, .made_by_run = true, .command = words};
 	uint64_t size_bytes = ledger_keeper_size_bytes(size_text);
 	enum ledger_file_status status = ledger_file_create(&map, keeper->path, size_bytes, &facts);
 	if (status == LEDGER_FILE_EXISTS) {
@@ -399,11 +361,12 @@ static void mark_record_killed(struct ledger_process *process, uint64_t word, in
 	atomic_compare_exchange_strong(&process->word, &word, ended_word);
 }
 
-void ledger_keeper_mark_killed(struct ledger_keeper *keeper, pid_t pid, uint64_t start_ticks, int signal_number) {
+void ledger_keeper_mark_killed(struct ledger_keeper *keeper, pid_t pid, uint64_t start_ticks,
+			       int signal_number) {
 	struct ledger_header *header = keeper->header;
 	if (!header || start_ticks == 0)
 		return;
-	uint64_t pid_namespace = own_pid_namespace();
+	uint64_t pid_namespace = liveness_observer_here().pid_namespace;
 	for (uint64_t i = 0; i < section_used(header, LEDGER_PROCESSES); i++) {
 		struct ledger_process *process = section_unit(header, LEDGER_PROCESSES, i);
 		uint64_t word = process ? load_process_word(process) : 0;

@@ -17,7 +17,7 @@
 /* ---- A run's own ledger ------------------------------------------------------------------------- */
 
 struct ledger_keeper {
-	void *header;         /* struct ledger_header, mapped; NULL: no ledger */
+	void *header; /* struct ledger_header, mapped; NULL: no ledger */
 	uint64_t mapped_bytes;
 	char path[PATH_MAX]; /* absolute */
 };
@@ -36,7 +36,8 @@ const char *ledger_keeper_create(struct ledger_keeper *keeper, const char *path,
 
 /* COMMAND died by `signal_number` and is not reaped yet: its record, if it still says that it runs, is
  * marked as killed. `start_ticks` tells it from earlier owners of its number; 0 marks nothing. */
-void ledger_keeper_mark_killed(struct ledger_keeper *keeper, pid_t pid, uint64_t start_ticks, int signal_number);
+void ledger_keeper_mark_killed(struct ledger_keeper *keeper, pid_t pid, uint64_t start_ticks,
+			       int signal_number);
 
 /* The end of the run; the last thing written. `exit_status` as a shell shows it. */
 void ledger_keeper_mark_ended(struct ledger_keeper *keeper, int exit_status, int exit_signal);
@@ -65,12 +66,12 @@ enum ledger_keeper_state { LEDGER_KEEPER_LIVE, LEDGER_KEEPER_ENDED, LEDGER_KEEPE
 
 struct ledger_keeper_glance {
 	enum ledger_keeper_state state;
-	const char *reason;         /* of UNREADABLE, else NULL; static, or of strerror */
-	struct stat file;           /* of the name itself, never of what a symbolic link points to */
+	const char *reason; /* of UNREADABLE, else NULL; static, or of strerror */
+	struct stat file;   /* of the name itself, never of what a symbolic link points to */
 	uint64_t created_realtime_ns;
-	uint64_t attempts;          /* begun so far */
-	bool is_run_alive;          /* made by a run command that is still there */
-	char command[512];          /* masked words, for display; may hold any byte */
+	uint64_t attempts; /* begun so far */
+	bool is_run_alive; /* made by a run command that is still there */
+	char command[512]; /* masked words, for display; may hold any byte */
 };
 
 /* Looks at the ledger at `path`. LIVE means that a process of the run, or the run command, or the process

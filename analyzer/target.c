@@ -122,12 +122,12 @@ struct program {
 	char interpreter[PATH_MAX];
 };
 
-static bool is_of_our_machine(const ElfW(Ehdr) *header) {
+static bool is_of_our_machine(const ElfW(Ehdr) * header) {
 	ElfW(Ehdr) own;
 	if (read_start("/proc/self/exe", (char *)&own, sizeof own) != sizeof own)
 		return true;
 	return header->e_ident[EI_CLASS] == own.e_ident[EI_CLASS] &&
-	       header->e_ident[EI_DATA] == own.e_ident[EI_DATA] && header->e_machine == own.e_machine;
+		header->e_ident[EI_DATA] == own.e_ident[EI_DATA] && header->e_machine == own.e_machine;
 }
 
 static void read_interpreter(struct program *program, int fd) {
@@ -151,8 +151,9 @@ static void read_program(struct program *program, const char *path) {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 	if (fd < 0)
 		return;
-	program->is_elf = pread(fd, &program->header, sizeof program->header, 0) == (ssize_t)sizeof program->header &&
-			  memcmp(program->header.e_ident, ELFMAG, SELFMAG) == 0;
+	program->is_elf =
+		pread(fd, &program->header, sizeof program->header, 0) == (ssize_t)sizeof program->header &&
+		memcmp(program->header.e_ident, ELFMAG, SELFMAG) == 0;
 	if (program->is_elf && is_of_our_machine(&program->header) &&
 	    program->header.e_phentsize == sizeof(ElfW(Phdr)))
 		read_interpreter(program, fd);
@@ -213,7 +214,8 @@ const char *target_explain(const struct target *target, char *text, unsigned siz
 		[TARGET_SET_ID] = "is setuid or setgid: the dynamic loader ignores LD_PRELOAD",
 		[TARGET_CAPABILITIES] = "has file capabilities: the dynamic loader ignores LD_PRELOAD",
 		[TARGET_MUSL] = "uses musl's dynamic loader, which refuses the shim: it ran without it",
-		[TARGET_OTHER_MACHINE] = "is built for another kind of processor than the shim: it ran without it",
+		[TARGET_OTHER_MACHINE] =
+			"is built for another kind of processor than the shim: it ran without it",
 	};
 	if (target->obstacle == TARGET_PRELOADABLE)
 		*text = '\0';

@@ -104,13 +104,20 @@ static void sizes_are_parsed_strictly(void **state) {
 		const char *text;
 		uint64_t size_bytes;
 	} cases[] = {
-		{NULL, LEDGER_DEFAULT_SIZE_BYTES},      {"", LEDGER_DEFAULT_SIZE_BYTES},
-		{"4M", 4u << 20},			 {"2097152", 2u << 20},
-		{"2048K", 2u << 20},		     {"1G", 1u << 30},
-		{"4G", LEDGER_MAX_SIZE_BYTES},	  {"5G", LEDGER_DEFAULT_SIZE_BYTES},
-		{"1K", LEDGER_DEFAULT_SIZE_BYTES},      {"4MB", LEDGER_DEFAULT_SIZE_BYTES},
-		{"-4M", LEDGER_DEFAULT_SIZE_BYTES},     {" 4M", LEDGER_DEFAULT_SIZE_BYTES},
-		{"4T", LEDGER_DEFAULT_SIZE_BYTES},      {"99999999999999999999", LEDGER_DEFAULT_SIZE_BYTES},
+		{NULL, LEDGER_DEFAULT_SIZE_BYTES},
+		{"", LEDGER_DEFAULT_SIZE_BYTES},
+		{"4M", 4u << 20},
+		{"2097152", 2u << 20},
+		{"2048K", 2u << 20},
+		{"1G", 1u << 30},
+		{"4G", LEDGER_MAX_SIZE_BYTES},
+		{"5G", LEDGER_DEFAULT_SIZE_BYTES},
+		{"1K", LEDGER_DEFAULT_SIZE_BYTES},
+		{"4MB", LEDGER_DEFAULT_SIZE_BYTES},
+		{"-4M", LEDGER_DEFAULT_SIZE_BYTES},
+		{" 4M", LEDGER_DEFAULT_SIZE_BYTES},
+		{"4T", LEDGER_DEFAULT_SIZE_BYTES},
+		{"99999999999999999999", LEDGER_DEFAULT_SIZE_BYTES},
 		{"18446744073709551615G", LEDGER_DEFAULT_SIZE_BYTES},
 	};
 	(void)state;
@@ -168,8 +175,9 @@ static uint64_t process_word(enum ledger_process_state process_state, int32_t pi
 	return (uint64_t)process_state << 56 | UINT64_C(7) << 32 | (uint32_t)pid;
 }
 
-static struct ledger_process *put_process(struct ledger_keeper *keeper, enum ledger_process_state process_state,
-					  int32_t pid, uint64_t start_ticks) {
+static struct ledger_process *put_process(struct ledger_keeper *keeper,
+					  enum ledger_process_state process_state, int32_t pid,
+					  uint64_t start_ticks) {
 	struct ledger_header *header = keeper->header;
 	struct ledger_section *section = &header->section[LEDGER_PROCESSES];
 	uint64_t number = atomic_fetch_add(&section->used, 1);
@@ -284,7 +292,8 @@ static void the_attempts_of_all_pools_and_slots_are_counted(void **state) {
 	(void)state;
 	create(&keeper);
 	struct ledger_header *header = keeper.header;
-	struct ledger_pool *other = (struct ledger_pool *)((char *)header + header->section[LEDGER_POOLS].offset);
+	struct ledger_pool *other =
+		(struct ledger_pool *)((char *)header + header->section[LEDGER_POOLS].offset);
 	atomic_store(&other->totals.counter[LEDGER_ESTABLISHED], 5);
 	atomic_store(&other->totals.counter[LEDGER_FAILED], 2);
 	atomic_store(&other->totals.counter[LEDGER_ABANDONED], 1);
