@@ -176,8 +176,9 @@ test: ## install what is missing, build, run all tests
 	@$(MAKE) test-programs all
 	@$(run_tests) $(UNIT_TESTS) $(INTEGRATION_TESTS)
 
-.PHONY: test-programs
-test-programs: $(UNIT_TESTS) $(FIXTURES)
+.PHONY: unit-programs test-programs
+unit-programs: $(UNIT_TESTS)
+test-programs: unit-programs $(FIXTURES)
 
 .PHONY: test-unit
 test-unit: $(UNIT_TESTS) ## build and run the unit tests
@@ -218,8 +219,8 @@ lint-layers:
 
 .PHONY: lint-compilers
 lint-compilers:
-	$(MAKE) BUILD=build-gcc CC=gcc WERROR=-Werror all test-programs
-	$(MAKE) BUILD=build-clang CC=$(CLANG) CXX=$(CLANGXX) WERROR=-Werror all test-programs
+	$(MAKE) BUILD=build-gcc CC=gcc WERROR=-Werror all unit-programs
+	$(MAKE) BUILD=build-clang CC=$(CLANG) CXX=$(CLANGXX) WERROR=-Werror all unit-programs
 
 .PHONY: lint-exports
 lint-exports: $(BUILD)/libpqlease.so

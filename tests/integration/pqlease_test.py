@@ -36,7 +36,7 @@ import time
 import traceback
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-BUILD = os.environ.get("PQLEASE_BUILD") or os.path.join(ROOT, "build")
+BUILD = os.path.abspath(os.environ.get("PQLEASE_BUILD") or os.path.join(ROOT, "build"))
 SHIM = os.path.join(BUILD, "libpqlease.so")
 PQLEASE = os.path.join(BUILD, "pqlease")
 PYTHON = "/usr/bin/python3"
