@@ -1,0 +1,38 @@
+/*
+ * From a ledger's path to a written report: what `report` does, and `run` at its end.
+ */
+#ifndef PQLEASE_ANALYZER_REPORT_COMMAND_H
+#define PQLEASE_ANALYZER_REPORT_COMMAND_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "analyzer/options.h"
+#include "analyzer/render/render.h"
+
+struct report_command_request {
+	const char *ledger_path;
+	enum render_format format;
+	FILE *stream;            /* where the report goes if output_path is NULL */
+	const char *output_path; /* a file that then exists whole or is as it was before */
+	bool is_full;
+	enum options_color color;
+	const char *unrecorded_reason; /* a sentence why COMMAND could not be recorded, if known; else NULL.
+					* Shown if nothing was recorded. */
+};
+
+struct report_command_outcome {
+	bool is_trusted; /* trust.ok */
+	uint64_t process_total;
+	uint64_t attempts;
+	uint64_t findings; /* of any level */
+	uint64_t errors;
+	uint64_t warnings;
+};
+
+/* Returns OPTIONS_EXIT_OK if the report was written, whatever it says; else OPTIONS_EXIT_CANNOT after
+ * its one line on stderr. `outcome` may be NULL; it is filled only with OPTIONS_EXIT_OK. */
+int report_command_write(const struct report_command_request *request, struct report_command_outcome *outcome);
+
+#endif
