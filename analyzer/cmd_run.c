@@ -98,6 +98,8 @@ static bool check_shim(const char *path) {
 		reason = strerror(errno);
 	else if (strpbrk(path, " :"))
 		reason = "a path with a space or a colon cannot be preloaded";
+	else if (!target_is_preloadable_library(path))
+		reason = "not a shared library for this machine";
 	if (reason)
 		options_error(path, "%s", reason);
 	return !reason;

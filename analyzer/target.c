@@ -204,6 +204,12 @@ int target_find(struct target *target, const char *command, const char *search_p
 	return 0;
 }
 
+bool target_is_preloadable_library(const char *path) {
+	struct program program;
+	read_program(&program, path);
+	return program.is_elf && program.header.e_type == ET_DYN && is_of_our_machine(&program.header);
+}
+
 bool target_tolerates_preload(const struct target *target) {
 	return target->obstacle != TARGET_MUSL && target->obstacle != TARGET_OTHER_MACHINE;
 }

@@ -33,6 +33,10 @@ int target_find(struct target *target, const char *command, const char *search_p
 /* Whether COMMAND starts undisturbed with the shim in LD_PRELOAD. */
 bool target_tolerates_preload(const struct target *target);
 
+/* Whether the file looks like a shared library for our machine; the loader complains about anything else
+ * on COMMAND's stderr. */
+bool target_is_preloadable_library(const char *path);
+
 /* A sentence that names the image: why nothing was recorded. Returns `text`; empty if preloadable. */
 const char *target_explain(const struct target *target, char *text, unsigned size_bytes);
 
