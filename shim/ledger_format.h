@@ -412,6 +412,7 @@ struct ledger_lease {
 	_Atomic uint64_t established_ns; /* end of the last successful attempt */
 	_Atomic uint64_t last_event_ns;  /* last change of state or last command's end */
 	uint64_t ending_ns;              /* set before CLOSING */
+	uint64_t held_since_ns;          /* when it first became a lease: hold time counts from here */
 	uint64_t connect_ns;             /* length of the attempt that established it */
 	_Atomic uint64_t phase_ns[LEDGER_PHASE_COUNT];
 	_Atomic uint64_t phase_stamp_ns;
@@ -426,7 +427,7 @@ struct ledger_lease {
 	_Atomic uint64_t idle_ns;
 	_Atomic uint32_t statement_kind;
 	uint32_t reserved32;
-	uint64_t reserved[7]; /* whole cache lines: slots of two threads share none */
+	uint64_t reserved[6]; /* whole cache lines: slots of two threads share none */
 };
 
 /* ---- Ended leases: the history ring and the kept examples ----------------------------------------

@@ -147,15 +147,11 @@ static void fold_slots(struct ledger_header *ledger, uint32_t process, enum ledg
 	}
 }
 
-static uint64_t reaper_word(void) {
-	static _Atomic uint64_t own; /* wrong after fork for an instant only: the pid is compared */
-	uint64_t word = atomic_load_explicit(&own, memory_order_relaxed);
-	int32_t pid = (int32_t)getpid();
-	if (pid_of(word) != pid) {
-		word = start_ticks_of(pid) << 32 | (uint32_t)pid;
-		atomic_store_explicit(&own, word, memory_order_relaxed);
-	}
-	return word;
+/* Who we are when we reap; set when the process claims its record. */
+static _Atomic uint64_t own_reaper_word;
+
+static uint64_t reaper_word_of(const struct ledger_process_identity *identity) {
+	return identity->start_ticks << 32 | (uint32_t)identity->pid;
 }
 
 static bool reaper_is_gone(uint64_t reaper) {
@@ -171,8 +167,8 @@ static bool take_reaping(struct ledger_process *record) {
 	uint64_t reaper = atomic_load_explicit(&record->reaper, memory_order_acquire);
 	if (reaper != 0 && !reaper_is_gone(reaper))
 		return false;
-	return atomic_compare_exchange_strong_explicit(&record->reaper, &reaper, reaper_word(), memory_order_acq_rel,
-						       memory_order_relaxed);
+	return atomic_compare_exchange_strong_explicit(&record->reaper, &reaper, atomic_load(&own_reaper_word),
+						       memory_order_acq_rel, memory_order_relaxed);
 }
 
 /* Folds a record that is over (dead or ended). Returns whether it is FOLDED now by our doing. */
@@ -225,7 +221,7 @@ static uint32_t reap(struct ledger_header *ledger, uint64_t pid_namespace, bool 
 	for (uint32_t process = 0; process < records_used(ledger); process++) {
 		struct ledger_process *record;
 		uint64_t word = record_word(ledger, process, &record);
-		bool is_over = is_thorough && state_of(word) == LEDGER_PROCESS_ENDED && record->slots > 0;
+		bool is_over = state_of(word) == LEDGER_PROCESS_ENDED && record->slots > 0;
 		if (is_over || is_dead(record, word, pid_namespace, is_thorough))
 			folded += fold_process(ledger, process, word);
 	}
@@ -296,6 +292,7 @@ static uint32_t claim_any(struct ledger_header *ledger, int32_t pid) {
 }
 
 uint32_t ledger_process_claim(struct ledger_header *ledger, const struct ledger_process_identity *identity) {
+	atomic_store(&own_reaper_word, reaper_word_of(identity));
 	end_earlier_images(ledger, identity);
 	reap(ledger, identity->pid_namespace, false);
 	uint32_t process = claim_any(ledger, identity->pid);
@@ -327,5 +324,8 @@ void ledger_process_end(struct ledger_header *ledger, uint32_t process, int32_t 
 		return;
 	atomic_store_explicit(&record->ended_ns, now_ns, memory_order_relaxed);
 	atomic_store_explicit(&record->how_ended, how, memory_order_relaxed);
-	change_word(record, word, LEDGER_PROCESS_ENDED, pid, generation_of(word));
+	if (!change_word(record, word, LEDGER_PROCESS_ENDED, pid, generation_of(word)) || record->slots == 0)
+		return;
+	/* Folded at once: the gauges behind the peaks must not count the leases of an ended process. */
+	fold_process(ledger, process, word_of(LEDGER_PROCESS_ENDED, generation_of(word), pid));
 }

@@ -97,7 +97,8 @@ struct ledger_process_identity {
  * LEDGER_NO_PROCESS if the table is full of living ones (counted). */
 uint32_t ledger_process_claim(struct ledger_header *ledger, const struct ledger_process_identity *identity);
 void ledger_process_publish(struct ledger_header *ledger, uint32_t process);
-/* The process's own mark. Ignored unless the record is RUNNING and of this pid. Async-signal-safe. */
+/* The process's own mark; what it still holds is folded. Ignored unless the record is RUNNING and of this
+ * pid. Async-signal-safe. */
 void ledger_process_end(struct ledger_header *ledger, uint32_t process, int32_t pid, enum ledger_how_ended how,
 			uint64_t now_ns);
 /* Folds what dead processes of this pid namespace left into the totals and frees their slots; returns how

@@ -1,0 +1,130 @@
+#include "shim/conn_table.h"
+
+#include <stdatomic.h>
+#include <stddef.h>
+
+#define PROBES_MAX 512u
+
+/*
+ * An address, once stored, keeps its place; the place is given to another address only while it is a
+ * tombstone or forgotten. A reader may see the address of a place that is being refilled: `version` is odd
+ * meanwhile and changed afterwards, so it looks again.
+ */
+struct place {
+	_Atomic uintptr_t conn;
+	_Atomic uint32_t version;
+	_Atomic uint32_t state;
+	_Atomic uint32_t generation;
+	_Atomic uint32_t instance;
+	_Atomic uint32_t slot;
+	_Atomic uint64_t word;
+};
+
+static struct place places[CONN_TABLE_CAPACITY];
+
+static uint32_t first_probe(uintptr_t conn) {
+	return (uint32_t)((uint64_t)conn * UINT64_C(0x9e3779b97f4a7c15) >> 32) % CONN_TABLE_CAPACITY;
+}
+
+static struct place *place_at(uintptr_t conn, uint32_t probe) {
+	return &places[(first_probe(conn) + probe) % CONN_TABLE_CAPACITY];
+}
+
+/* The place that holds the address, NULL if none does. */
+static struct place *place_of(uintptr_t conn) {
+	for (uint32_t probe = 0; probe < PROBES_MAX; probe++) {
+		struct place *place = place_at(conn, probe);
+		uintptr_t held = atomic_load_explicit(&place->conn, memory_order_acquire);
+		if (held == conn)
+			return place;
+		if (held == 0)
+			return NULL;
+	}
+	return NULL;
+}
+
+/* Takes a place for writing: its version becomes odd. */
+static bool lock_place(struct place *place, uintptr_t conn) {
+	uint32_t version = atomic_load_explicit(&place->version, memory_order_acquire);
+	if (version & 1 || atomic_load_explicit(&place->state, memory_order_relaxed) == CONN_HELD)
+		return false;
+	if (!atomic_compare_exchange_strong_explicit(&place->version, &version, version + 1, memory_order_acq_rel,
+						     memory_order_relaxed))
+		return false;
+	atomic_store_explicit(&place->conn, conn, memory_order_relaxed);
+	return true;
+}
+
+static struct place *lock_free_place(uintptr_t conn) {
+	for (uint32_t probe = 0; probe < PROBES_MAX; probe++) {
+		struct place *place = place_at(conn, probe);
+		if (atomic_load_explicit(&place->conn, memory_order_relaxed) == 0 && lock_place(place, conn))
+			return place;
+	}
+	/* No place was never used: give up the oldest memory of a finished connection near by. */
+	for (uint32_t probe = 0; probe < PROBES_MAX; probe++) {
+		struct place *place = place_at(conn, probe);
+		if (lock_place(place, conn))
+			return place;
+	}
+	return NULL;
+}
+
+static void fill(struct place *place, const struct conn_entry *entry) {
+	atomic_store_explicit(&place->generation, entry->generation, memory_order_relaxed);
+	atomic_store_explicit(&place->instance, entry->instance, memory_order_relaxed);
+	atomic_store_explicit(&place->slot, entry->slot, memory_order_relaxed);
+	atomic_store_explicit(&place->word, entry->word, memory_order_relaxed);
+	atomic_store_explicit(&place->state, entry->state, memory_order_relaxed);
+	atomic_fetch_add_explicit(&place->version, 1, memory_order_release);
+}
+
+bool conn_table_put(const void *conn, const struct conn_entry *entry) {
+	uintptr_t address = (uintptr_t)conn;
+	struct place *place = place_of(address);
+	if (place) {
+		/* The address came back: whatever was known about it is over. */
+		atomic_store_explicit(&place->state, CONN_FINISHED, memory_order_relaxed);
+		if (!lock_place(place, address))
+			place = NULL;
+	}
+	if (!place)
+		place = lock_free_place(address);
+	if (place)
+		fill(place, entry);
+	return place != NULL;
+}
+
+struct conn_entry conn_table_find(const void *conn) {
+	struct conn_entry entry = {.state = CONN_UNKNOWN};
+	struct place *place = conn ? place_of((uintptr_t)conn) : NULL;
+	if (!place)
+		return entry;
+	uint32_t version = atomic_load_explicit(&place->version, memory_order_acquire);
+	struct conn_entry found = {
+		.state = (enum conn_state)atomic_load_explicit(&place->state, memory_order_relaxed),
+		.generation = atomic_load_explicit(&place->generation, memory_order_relaxed),
+		.instance = atomic_load_explicit(&place->instance, memory_order_relaxed),
+		.slot = atomic_load_explicit(&place->slot, memory_order_relaxed),
+		.word = atomic_load_explicit(&place->word, memory_order_relaxed),
+	};
+	bool is_still_ours = atomic_load_explicit(&place->conn, memory_order_relaxed) == (uintptr_t)conn;
+	atomic_thread_fence(memory_order_acquire);
+	bool is_stable = atomic_load_explicit(&place->version, memory_order_relaxed) == version;
+	/* A place refilled meanwhile was not HELD by `conn`: nothing is known about it any more. */
+	return is_still_ours && is_stable && !(version & 1) ? found : entry;
+}
+
+static bool change_state(const void *conn, uint32_t from, uint32_t to) {
+	struct place *place = conn ? place_of((uintptr_t)conn) : NULL;
+	return place && atomic_compare_exchange_strong_explicit(&place->state, &from, to, memory_order_acq_rel,
+								memory_order_relaxed);
+}
+
+bool conn_table_finish(const void *conn) {
+	return change_state(conn, CONN_HELD, CONN_FINISHED);
+}
+
+void conn_table_forget(const void *conn) {
+	change_state(conn, CONN_FINISHED, CONN_UNKNOWN);
+}

@@ -1,0 +1,174 @@
+/*
+ * The wrappers that replace libpq's functions: one shape per kind of call, no logic.
+ *
+ * Every wrapper forwards to the very libpq that its caller is bound to; calls that libpq makes to itself and
+ * calls of a disabled shim are passed straight through. Whether a call is libpq's own is judged by its
+ * return address, not by a depth counter: a longjmp out of libpq (Perl, Ruby) would leave a counter stuck.
+ * errno is what the real function left, before and after.
+ */
+#include "shim/libpq_api.h"
+
+#include <errno.h>
+
+#include "shim/instance.h"
+#include "shim/lease.h"
+#include "shim/libpq_facts.h"
+#include "shim/process.h"
+
+#define EXPORT __attribute__((visibility("default")))
+#define CALLER __builtin_return_address(0)
+#define FRAME __builtin_frame_address(0)
+
+static struct instance_binding bind(const void *caller) {
+	int saved_errno = errno;
+	struct instance_binding binding = instance_of_caller(caller);
+	if (!binding.api)
+		process_note(LEDGER_NOTE_UNBOUND_CALLER);
+	errno = saved_errno;
+	return binding;
+}
+
+/* A connection stays with the libpq that made it, whoever calls. */
+static struct instance_binding bind_conn(const void *caller, const PGconn *conn) {
+	struct instance_binding binding = bind(caller);
+	uint32_t instance;
+	if (!binding.is_internal && lease_instance(conn, &instance) && instance_api(instance))
+		binding.api = instance_api(instance);
+	return binding;
+}
+
+static bool is_recorded(const struct instance_binding *binding) {
+	return binding->api && !binding->is_internal && !process_is_disabled();
+}
+
+/* The whole shape of a wrapper: forward when there is nothing to record, else `before`, the real call, `after`.
+ * Last resort without a libpq: the value with which the real function says that it could do nothing. */
+#define FORWARD(name, arguments, nothing) (binding.api && binding.api->name ? binding.api->name arguments : (nothing))
+
+#define AROUND(before, real_call, after)   \
+	do {                               \
+		int kept_errno = errno;    \
+		before;                    \
+		errno = kept_errno;        \
+		real_call;                 \
+		kept_errno = errno;        \
+		after;                     \
+		errno = kept_errno;        \
+	} while (0)
+
+static void connect_ended(struct lease_call *call, const struct instance_binding *binding, const PGconn *conn) {
+	struct lease_facts facts = {.outcome = LEASE_FAILED};
+	if (conn)
+		facts = libpq_facts(binding->api, conn);
+	lease_connect_end(call, conn, binding->instance, &facts);
+}
+
+#define DEFINE_CONNECT_KIND(name, parameters, arguments, kind)                           \
+	EXPORT PGconn *name parameters {                                                 \
+		struct instance_binding binding = bind(CALLER);                          \
+		if (!is_recorded(&binding))                                              \
+			return FORWARD(name, arguments, NULL);                           \
+		struct lease_call call;                                                  \
+		PGconn *conn;                                                            \
+		AROUND(lease_connect_begin(&call, kind, CALLER, FRAME), conn = binding.api->name arguments, \
+		       connect_ended(&call, &binding, conn));                            \
+		return conn;                                                             \
+	}
+
+#define DEFINE_CONNECT(name, result, parameters, arguments) \
+	DEFINE_CONNECT_KIND(name, parameters, arguments, LEASE_CALL_CONNECT)
+
+#define DEFINE_CONNECT_START(name, result, parameters, arguments) \
+	DEFINE_CONNECT_KIND(name, parameters, arguments, LEASE_CALL_CONNECT_START)
+
+/* libpq's own polls inside a synchronous connect show its phases; they are observed without being counted. */
+static void poll_begun(struct lease_poll *poll, const struct instance_binding *binding, const PGconn *conn) {
+	lease_poll_begin(poll, binding->is_internal ? NULL : conn, libpq_phase(binding->api, conn));
+}
+
+static void poll_ended(struct lease_poll *poll, const struct instance_binding *binding, const PGconn *conn,
+		       PostgresPollingStatusType status) {
+	struct lease_facts facts = {.outcome = LEASE_PENDING};
+	bool is_settled = status == PGRES_POLLING_OK || status == PGRES_POLLING_FAILED;
+	if (poll->is_recorded && is_settled && !binding->is_internal)
+		facts = libpq_facts(binding->api, conn);
+	lease_poll_end(poll, &facts);
+}
+
+#define DEFINE_POLL(name, result, parameters, arguments)                                              \
+	EXPORT result name parameters {                                                               \
+		struct instance_binding binding = bind_conn(CALLER, conn);                            \
+		if (!binding.api || process_is_disabled())                                            \
+			return FORWARD(name, arguments, PGRES_POLLING_FAILED);                        \
+		struct lease_poll poll;                                                               \
+		result status;                                                                        \
+		AROUND(poll_begun(&poll, &binding, conn), status = binding.api->name arguments,       \
+		       poll_ended(&poll, &binding, conn, status));                                    \
+		return status;                                                                        \
+	}
+
+static void reset_ended(struct lease_call *call, const struct instance_binding *binding, const PGconn *conn) {
+	if (!call->is_recorded)
+		return;
+	struct lease_facts facts = libpq_facts(binding->api, conn);
+	lease_reset_end(call, &facts);
+}
+
+#define DEFINE_RESET(name, result, parameters, arguments)                                                     \
+	EXPORT void name parameters {                                                                         \
+		struct instance_binding binding = bind_conn(CALLER, conn);                                    \
+		if (!is_recorded(&binding)) {                                                                 \
+			FORWARD(name, arguments, (void)0);                                                    \
+			return;                                                                               \
+		}                                                                                             \
+		struct lease_call call;                                                                       \
+		AROUND(lease_reset_begin(&call, LEASE_CALL_RESET, conn, FRAME), binding.api->name arguments,  \
+		       reset_ended(&call, &binding, conn));                                                   \
+	}
+
+#define DEFINE_RESET_START(name, result, parameters, arguments)                                      \
+	EXPORT int name parameters {                                                                 \
+		struct instance_binding binding = bind_conn(CALLER, conn);                           \
+		if (!is_recorded(&binding))                                                          \
+			return FORWARD(name, arguments, 0);                                          \
+		struct lease_call call;                                                              \
+		int is_started;                                                                      \
+		AROUND(lease_reset_begin(&call, LEASE_CALL_RESET_START, conn, FRAME),                \
+		       is_started = binding.api->name arguments, reset_ended(&call, &binding, conn)); \
+		return is_started;                                                                   \
+	}
+
+#define DEFINE_FINISH(name, result, parameters, arguments)                                          \
+	EXPORT void name parameters {                                                               \
+		struct instance_binding binding = bind_conn(CALLER, conn);                          \
+		if (is_recorded(&binding)) {                                                        \
+			int kept_errno = errno;                                                     \
+			lease_finish(conn, CALLER, FRAME);                                          \
+			errno = kept_errno;                                                         \
+		}                                                                                   \
+		FORWARD(name, arguments, (void)0);                                                  \
+	}
+
+#define DEFINE_PROBE(name, result, parameters, arguments)                                       \
+	EXPORT result name parameters {                                                         \
+		struct instance_binding binding = bind(CALLER);                                 \
+		if (!is_recorded(&binding))                                                     \
+			return FORWARD(name, arguments, PQPING_NO_ATTEMPT);                     \
+		struct lease_call call;                                                         \
+		result answer;                                                                  \
+		AROUND(lease_connect_begin(&call, LEASE_CALL_PROBE, CALLER, FRAME),             \
+		       answer = binding.api->name arguments, lease_probe_end(&call, answer == PQPING_OK)); \
+		return answer;                                                                  \
+	}
+
+#define DEFINE_CANCEL_HANDLE(name, result, parameters, arguments)           \
+	EXPORT result name parameters;                                      \
+	EXPORT result name parameters {                                     \
+		struct instance_binding binding = bind_conn(CALLER, conn);  \
+		result handle = FORWARD(name, arguments, NULL);             \
+		lease_is_cancel_handle(handle);                             \
+		return handle;                                              \
+	}
+
+#define HOOK(name, shape, result, parameters, arguments) DEFINE_##shape(name, result, parameters, arguments)
+#include "shim/hooks.def"

@@ -1,0 +1,204 @@
+#include "shim/instance.h"
+
+#include <dlfcn.h>
+#include <elf.h>
+#include <link.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "shim/loader.h"
+
+static const char *const function_names[LIBPQ_FUNCTION_COUNT] = {
+#define HOOK(name, shape, result, parameters, arguments) #name,
+#include "shim/hooks.def"
+#undef HOOK
+#define ACCESSOR(name) #name,
+	LIBPQ_ACCESSORS(ACCESSOR)
+#undef ACCESSOR
+};
+
+_Static_assert(sizeof(struct libpq_api) == LIBPQ_FUNCTION_COUNT * sizeof(void *), "one pointer per name");
+
+/* One libpq copy as one kind of caller reaches it. Written once, then published by `is_ready`. */
+struct instance {
+	_Atomic bool is_ready;
+	struct link_map *libpq; /* the object that holds the accessors */
+	uintptr_t start;	/* its mapping: what is called from here is libpq calling itself */
+	uintptr_t end;
+	bool is_chained; /* hooks were found by RTLD_NEXT: other preloaded wrappers are honoured */
+	union {
+		struct libpq_api api;
+		void *function[LIBPQ_FUNCTION_COUNT];
+	};
+};
+
+static struct instance instances[INSTANCES_MAX];
+static _Atomic uint32_t instance_count;
+
+/* ---- The caller's own bindings ---------------------------------------------------------------------- */
+
+static bool is_hooked(const char *name) {
+	for (int i = 0; i < LIBPQ_PQstatus; i++)
+		if (strcmp(function_names[i], name) == 0)
+			return true;
+	return false;
+}
+
+/* dlsym on a link_map of an object loaded as a dependency crashes (its search list is empty): always go
+ * through a handle of dlopen. Never closed: a counted reference keeps libpq in memory. */
+static void *handle_of(const struct link_map *object) {
+	return object->l_name[0] ? dlopen(object->l_name, RTLD_LAZY | RTLD_NOLOAD) : dlopen(NULL, RTLD_LAZY);
+}
+
+/* A slot that lazy binding has not filled yet points into the object's own PLT. A slot that points into its
+ * own object for good is libpq calling itself. */
+static bool is_bound(const struct link_map *object, const struct loader_slot *slot) {
+	struct dl_find_object target;
+	if (!loader_find((const void *)*slot->address, &target))
+		return false;
+	return target.dlfo_link_map != object ||
+	       loader_dlsym(handle_of(object), slot->name) == (void *)*slot->address;
+}
+
+/* Address that the linker has bound for some unhooked PQ* symbol of `object`; 0 if none is bound yet. */
+static uintptr_t bound_sibling(const struct link_map *object, const char **sibling) {
+	struct loader_relocations relocations;
+	if (!loader_relocations_of(object, &relocations))
+		return 0;
+	for (struct loader_slot slot; loader_next_slot(&relocations, &slot);) {
+		if (strncmp(slot.name, "PQ", 2) == 0 && !is_hooked(slot.name) && is_bound(object, &slot)) {
+			*sibling = slot.name;
+			return *slot.address;
+		}
+	}
+	return 0;
+}
+
+/* ---- Finding the functions ---------------------------------------------------------------------------- */
+
+static bool fill_functions(struct instance *instance, void *hooks_from, void *accessors_from) {
+	for (int i = 0; i < LIBPQ_FUNCTION_COUNT; i++)
+		instance->function[i] =
+			loader_dlsym(i < LIBPQ_PQstatus ? hooks_from : accessors_from, function_names[i]);
+	return instance->api.PQconnectdb && instance->api.PQfinish && instance->api.PQstatus;
+}
+
+static bool describe(struct instance *instance, void *hooks_from, void *accessors_from) {
+	struct dl_find_object found;
+	instance->is_chained = hooks_from == RTLD_NEXT;
+	if (!fill_functions(instance, hooks_from, accessors_from) ||
+	    !loader_find((const void *)instance->api.PQstatus, &found))
+		return false;
+	instance->libpq = found.dlfo_link_map;
+	instance->start = (uintptr_t)found.dlfo_map_start;
+	instance->end = (uintptr_t)found.dlfo_map_end;
+	return true;
+}
+
+/*
+ * In this order:
+ *  1. the object that the caller's bound PQ* sibling lies in; by RTLD_NEXT if that leads to the same sibling,
+ *     so that wrappers preloaded behind us stay in the chain;
+ *  2. nothing bound yet: RTLD_NEXT, which is what lazy binding would do for a libpq in the global scope;
+ *  3. the caller's own scope, for a libpq that came in with it RTLD_LOCAL.
+ */
+static bool resolve(struct instance *instance, const struct link_map *caller) {
+	const char *sibling = NULL;
+	struct dl_find_object target;
+	uintptr_t bound = bound_sibling(caller, &sibling);
+	if (bound && loader_dlsym(RTLD_NEXT, sibling) == (void *)bound)
+		return describe(instance, RTLD_NEXT, RTLD_NEXT);
+	if (bound && loader_find((const void *)bound, &target)) {
+		void *handle = handle_of(target.dlfo_link_map);
+		if (handle && describe(instance, handle, handle))
+			return true;
+	}
+	if (describe(instance, RTLD_NEXT, RTLD_NEXT))
+		return true;
+	void *scope = handle_of(caller);
+	return scope && describe(instance, scope, scope);
+}
+
+/* The candidate is stored if no equal one is known; threads that race may store it twice, which is harmless. */
+static uint32_t remember(const struct instance *candidate) {
+	uint32_t count = atomic_load_explicit(&instance_count, memory_order_acquire);
+	for (uint32_t i = 0; i < count && i < INSTANCES_MAX; i++)
+		if (atomic_load_explicit(&instances[i].is_ready, memory_order_acquire) &&
+		    instances[i].libpq == candidate->libpq && instances[i].start == candidate->start &&
+		    instances[i].api.PQfinish == candidate->api.PQfinish)
+			return i;
+	if (count >= INSTANCES_MAX)
+		return INSTANCES_MAX;
+	uint32_t number = atomic_fetch_add(&instance_count, 1);
+	if (number >= INSTANCES_MAX)
+		return INSTANCES_MAX;
+	struct instance *instance = &instances[number];
+	memcpy((char *)instance + offsetof(struct instance, libpq),
+	       (const char *)candidate + offsetof(struct instance, libpq),
+	       sizeof *instance - offsetof(struct instance, libpq));
+	atomic_store_explicit(&instance->is_ready, true, memory_order_release);
+	return number;
+}
+
+/* ---- Caching per caller --------------------------------------------------------------------------------- */
+
+/* A cache word is one atomic: the caller's address (48 bits on x86-64 and aarch64 user space), internal (1),
+ * instance (7), generation (8 low bits). */
+#define CACHE_CAPACITY 512u
+
+static _Atomic uint64_t cache[CACHE_CAPACITY];
+static _Atomic uint32_t cache_generation;
+
+static _Atomic uint64_t *cache_place(uintptr_t caller) {
+	return &cache[(caller * UINT64_C(0x9e3779b97f4a7c15) >> 40) % CACHE_CAPACITY];
+}
+
+static uint64_t cache_word(uintptr_t caller, bool is_internal, uint32_t instance, uint32_t generation) {
+	return (uint64_t)caller << 16 | (uint64_t)is_internal << 15 | (uint64_t)(instance & 0x7f) << 8 |
+	       (generation & 0xff);
+}
+
+static struct instance_binding bind_to(uint32_t number, bool is_internal) {
+	bool is_known = number < INSTANCES_MAX;
+	return (struct instance_binding){is_known ? &instances[number].api : NULL, number, is_internal};
+}
+
+static struct instance_binding find(uintptr_t caller, uint32_t generation) {
+	struct instance candidate = {0};
+	struct dl_find_object object;
+	if (!loader_find((const void *)caller, &object) || !resolve(&candidate, object.dlfo_link_map)) {
+		/* Generated code, or a caller that no libpq can be found for: what everyone else would get. */
+		if (!describe(&candidate, RTLD_NEXT, RTLD_NEXT))
+			return bind_to(INSTANCES_MAX, false);
+	}
+	bool is_internal = caller >= candidate.start && caller < candidate.end;
+	uint32_t number = remember(&candidate);
+	if (number < INSTANCES_MAX)
+		atomic_store_explicit(cache_place(caller), cache_word(caller, is_internal, number, generation),
+				      memory_order_relaxed);
+	return bind_to(number, is_internal);
+}
+
+struct instance_binding instance_of_caller(const void *caller) {
+	uintptr_t address = (uintptr_t)caller;
+	uint32_t generation = atomic_load_explicit(&cache_generation, memory_order_acquire);
+	uint64_t word = atomic_load_explicit(cache_place(address), memory_order_relaxed);
+	if (word >> 16 == address && (word & 0xff) == (generation & 0xff)) {
+		uint32_t number = word >> 8 & 0x7f;
+		/* Pairs with the publication of the instance by another thread. */
+		if (atomic_load_explicit(&instances[number].is_ready, memory_order_acquire))
+			return bind_to(number, word >> 15 & 1);
+	}
+	return find(address, generation);
+}
+
+const struct libpq_api *instance_api(uint32_t instance) {
+	return instance < INSTANCES_MAX && atomic_load_explicit(&instances[instance].is_ready, memory_order_acquire)
+		       ? &instances[instance].api
+		       : NULL;
+}
+
+void instance_forget(void) {
+	atomic_fetch_add_explicit(&cache_generation, 1, memory_order_release);
+}

@@ -1,0 +1,444 @@
+#include "shim/lease.h"
+
+#include <stddef.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "shim/conn_table.h"
+#include "shim/failure.h"
+#include "shim/process.h"
+#include "shim/stack.h"
+#include "shim/stack_table.h"
+
+/* ---- Attempts in flight on this thread ------------------------------------------------------------------- */
+
+#define IN_FLIGHT_MAX 4
+/* Frames further apart than this lie on different stacks (coroutines) and cannot be compared. */
+#define STACK_SPAN_MAX (64u << 20)
+
+struct in_flight {
+	struct ledger_slot slot;
+	uintptr_t frame;
+	uint32_t generation;
+};
+
+static __thread struct in_flight in_flight[IN_FLIGHT_MAX];
+static __thread uint32_t in_flight_count;
+
+static int32_t thread_id(void) {
+	static __thread int32_t id;
+	static __thread uint32_t id_generation;
+	const struct recording *now = process_recording_if_attached();
+	if (id == 0 || !now || id_generation != now->generation) {
+		id = (int32_t)syscall(SYS_gettid);
+		id_generation = now ? now->generation : 0;
+	}
+	return id;
+}
+
+static struct ledger_account account_of(const struct ledger_slot *slot) {
+	const struct ledger_lease *lease = ledger_slot_lease(slot);
+	return (struct ledger_account){slot->ledger, lease->pool, lease->site};
+}
+
+/* ---- Closing ---------------------------------------------------------------------------------------------- */
+
+static struct ledger_ended ended_record(const struct ledger_lease *lease, enum ledger_release release,
+					uint64_t now_ns) {
+	return (struct ledger_ended){
+		.begun_ns = lease->begun_ns,
+		.established_ns = lease->established_ns,
+		.ended_ns = now_ns,
+		.connect_ns = lease->connect_ns,
+		.pid = lease->pid,
+		.thread = lease->thread,
+		.backend_pid = lease->backend_pid,
+		.site = lease->site,
+		.pool = lease->pool,
+		.role = lease->role,
+		.test = lease->test,
+		.flags = lease->flags,
+		.release = (uint8_t)release,
+		.failure = (uint8_t)lease->failure,
+		.uses = lease->uses,
+		.resets = lease->resets,
+		.in_query_ns = lease->in_query_ns,
+		.idle_in_transaction_ns = lease->idle_in_transaction_ns,
+	};
+}
+
+/* Totals, then history, then the slot: in this order a process killed between them is at most torn. */
+static void close_lease(struct ledger_slot *slot, enum ledger_counter counter, enum ledger_release release,
+			uint64_t now_ns) {
+	struct ledger_lease *lease = ledger_slot_lease(slot);
+	struct ledger_account account = account_of(slot);
+	bool was_open = lease->flags & LEDGER_LEASE_ESTABLISHED;
+	lease->ending_ns = now_ns;
+	if (!ledger_slot_move(slot, LEDGER_LEASE_CLOSING))
+		return;
+	ledger_add(&account, counter, 1, now_ns);
+	if (counter == LEDGER_FINISHED)
+		ledger_add_time(&account, LEDGER_HOLD_TIME, now_ns - lease->held_since_ns);
+	if (counter == LEDGER_ABANDONED)
+		ledger_add_attempt(&account, true, now_ns);
+	if (was_open)
+		ledger_add_open(&account, -1, now_ns);
+	struct ledger_ended ended = ended_record(lease, release, now_ns);
+	ledger_history_add(slot->ledger, &ended);
+	ledger_slot_free(slot);
+}
+
+/* ---- Cut short: longjmp, exceptions, cancellation ------------------------------------------------------------ */
+
+static bool is_left_behind(const struct in_flight *attempt, uintptr_t frame) {
+	return frame >= attempt->frame && frame - attempt->frame < STACK_SPAN_MAX;
+}
+
+static void cut_short(struct in_flight *attempt) {
+	const struct recording *now = process_recording_if_attached();
+	if (!now || attempt->generation != now->generation)
+		return; /* of the parent process: its own thread goes on with it */
+	struct ledger_slot slot;
+	if (ledger_slot_find(&slot, attempt->slot.ledger, attempt->slot.number, attempt->slot.word))
+		close_lease(&slot, LEDGER_ABANDONED, LEDGER_RELEASE_CUT_SHORT, ledger_now_ns());
+}
+
+/* Every entry of a hook that the program called: what lies at or below its frame did not return. */
+static void reclaim(uintptr_t frame) {
+	while (in_flight_count > 0 && is_left_behind(&in_flight[in_flight_count - 1], frame))
+		cut_short(&in_flight[--in_flight_count]);
+}
+
+static void push_in_flight(const struct lease_call *call, uint32_t generation) {
+	if (in_flight_count == IN_FLIGHT_MAX)
+		return; /* deeper nesting than any program shows: its phases are not seen, nothing else is lost */
+	in_flight[in_flight_count++] = (struct in_flight){call->slot, call->frame, generation};
+}
+
+/* False if the attempt was taken for cut short meanwhile (a coroutine that came back). */
+static bool pop_in_flight(const struct lease_call *call) {
+	for (uint32_t i = in_flight_count; i > 0; i--) {
+		if (in_flight[i - 1].slot.number == call->slot.number && in_flight[i - 1].frame == call->frame) {
+			in_flight_count = i - 1;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* ---- Attempts ---------------------------------------------------------------------------------------------------- */
+
+static bool is_async(enum lease_call_kind kind) {
+	return kind == LEASE_CALL_CONNECT_START || kind == LEASE_CALL_RESET_START;
+}
+
+static uint32_t site_here(const struct recording *now, const void *caller) {
+	struct stack stack;
+	stack_capture(&stack, caller);
+	if (stack.count == 0)
+		process_note(LEDGER_NOTE_STACK_UNAVAILABLE);
+	return stack_table_site(now->ledger, &stack);
+}
+
+static void fill_lease(struct ledger_lease *lease, const struct recording *now, const struct lease_call *call) {
+	lease->pid = now->pid;
+	lease->thread = thread_id();
+	lease->site = call->account.site;
+	lease->pool = LEDGER_POOL_OTHER;
+	lease->role = now->role;
+	lease->test = now->test;
+	lease->flags = is_async(call->kind) ? LEDGER_LEASE_ASYNC : 0;
+	lease->begun_ns = call->begun_ns;
+	lease->attempt_begun_ns = call->begun_ns;
+	lease->phase_stamp_ns = call->begun_ns;
+}
+
+void lease_connect_begin(struct lease_call *call, enum lease_call_kind kind, const void *caller,
+			 const void *frame) {
+	const struct recording *now = process_recording();
+	*call = (struct lease_call){.kind = kind, .frame = (uintptr_t)frame};
+	if (!now)
+		return;
+	reclaim(call->frame);
+	call->is_recorded = true;
+	call->account = (struct ledger_account){now->ledger, LEDGER_POOL_OTHER, site_here(now, caller)};
+	call->slot = (struct ledger_slot){.ledger = now->ledger, .number = LEDGER_NO_SLOT};
+	if (kind != LEASE_CALL_PROBE)
+		call->slot = ledger_slot_claim(now->ledger, now->process);
+	call->begun_ns = ledger_now_ns();
+	if (!ledger_slot_is_valid(&call->slot))
+		return;
+	fill_lease(ledger_slot_lease(&call->slot), now, call);
+	ledger_slot_move(&call->slot, LEDGER_LEASE_CONNECTING);
+	push_in_flight(call, now->generation);
+}
+
+static void describe_endpoint(struct ledger_slot *slot, const struct lease_facts *facts) {
+	struct ledger_lease *lease = ledger_slot_lease(slot);
+	bool is_known = facts->endpoint.host || facts->endpoint.database || facts->endpoint.user;
+	lease->pool = ledger_intern_pool(slot->ledger, lease->role, is_known ? &facts->endpoint : NULL);
+	lease->backend_pid = facts->backend_pid;
+	lease->server_version = facts->server_version;
+	uint32_t flags = (facts->is_tls ? LEDGER_LEASE_TLS : 0) |
+			 (facts->is_unix_socket ? LEDGER_LEASE_UNIX_SOCKET : 0);
+	atomic_fetch_or_explicit(&lease->flags, flags, memory_order_relaxed);
+}
+
+static void add_phases(struct ledger_slot *slot) {
+	struct ledger_lease *lease = ledger_slot_lease(slot);
+	for (int phase = 0; phase < LEDGER_PHASE_COUNT; phase++)
+		if (lease->phase_ns[phase])
+			ledger_add_phase_time(slot->ledger, (enum ledger_phase)phase, lease->phase_ns[phase]);
+}
+
+/* A reset counts apart and keeps the lease; the first success makes it one. */
+static void established(struct ledger_slot *slot, const struct lease_facts *facts, bool is_reset, uint64_t now_ns) {
+	struct ledger_lease *lease = ledger_slot_lease(slot);
+	bool was_open = lease->flags & LEDGER_LEASE_ESTABLISHED;
+	uint64_t duration_ns = now_ns - lease->attempt_begun_ns;
+	if (!was_open)
+		describe_endpoint(slot, facts);
+	lease->backend_pid = facts->backend_pid;
+	if (!ledger_slot_move(slot, LEDGER_LEASE_ESTABLISHING))
+		return;
+	struct ledger_account account = account_of(slot);
+	if (is_reset) {
+		ledger_add(&account, LEDGER_RESETS, 1, now_ns);
+		ledger_add(&account, LEDGER_RESETS_OK, 1, now_ns);
+	} else {
+		lease->connect_ns = duration_ns;
+		ledger_add(&account, LEDGER_ESTABLISHED, 1, now_ns);
+		ledger_add_time(&account, LEDGER_CONNECT_TIME, duration_ns);
+		ledger_add_attempt(&account, false, now_ns);
+		add_phases(slot);
+	}
+	if (!was_open) {
+		if (is_reset)
+			ledger_add(&account, LEDGER_REVIVED, 1, now_ns);
+		lease->held_since_ns = now_ns;
+		ledger_add_open(&account, 1, now_ns);
+	}
+	lease->established_ns = now_ns;
+	lease->last_event_ns = now_ns;
+	atomic_fetch_or_explicit(&lease->flags, LEDGER_LEASE_ESTABLISHED, memory_order_relaxed);
+	ledger_slot_move(slot, LEDGER_LEASE_OPEN);
+}
+
+static void failed(struct ledger_slot *slot, const struct lease_facts *facts, bool is_reset, uint64_t now_ns) {
+	struct ledger_lease *lease = ledger_slot_lease(slot);
+	if (lease->pool == LEDGER_POOL_OTHER)
+		describe_endpoint(slot, facts);
+	lease->failure = facts->failure + 1;
+	lease->last_event_ns = now_ns;
+	if (!ledger_slot_move(slot, LEDGER_LEASE_FAILING))
+		return;
+	struct ledger_account account = account_of(slot);
+	if (is_reset) {
+		ledger_add(&account, LEDGER_RESETS, 1, now_ns);
+	} else {
+		ledger_add(&account, LEDGER_FAILED, 1, now_ns);
+		ledger_add_time(&account, LEDGER_FAILED_TIME, now_ns - lease->attempt_begun_ns);
+		ledger_add_attempt(&account, true, now_ns);
+		ledger_add_failure(slot->ledger, facts->failure, now_ns);
+	}
+	ledger_slot_move(slot, LEDGER_LEASE_FAILED);
+}
+
+static void settle(struct ledger_slot *slot, const struct lease_facts *facts, bool is_reset) {
+	uint64_t now_ns = ledger_now_ns();
+	if (facts->outcome == LEASE_ESTABLISHED)
+		established(slot, facts, is_reset, now_ns);
+	else if (facts->outcome == LEASE_FAILED)
+		failed(slot, facts, is_reset, now_ns);
+}
+
+/* The address came back while we held it: somebody finished it where no hook could see. */
+static void close_unseen(struct ledger_header *ledger, const void *conn, uint32_t generation) {
+	struct conn_entry before = conn_table_find(conn);
+	struct ledger_slot slot;
+	if (before.state == CONN_HELD && before.generation == generation && before.slot != LEDGER_NO_SLOT &&
+	    ledger_slot_find(&slot, ledger, before.slot, before.word))
+		close_lease(&slot, LEDGER_FINISH_UNSEEN, LEDGER_RELEASE_UNSEEN, ledger_now_ns());
+}
+
+static void hold_address(const struct lease_call *call, const void *conn, uint32_t instance) {
+	const struct recording *now = process_recording_if_attached();
+	struct conn_entry entry = {CONN_HELD, now ? now->generation : 0, instance, call->slot.number,
+				   call->slot.word};
+	if (!now)
+		return;
+	close_unseen(now->ledger, conn, now->generation);
+	if (!conn_table_put(conn, &entry))
+		ledger_count_loss(now->ledger, LEDGER_LOST_POINTERS);
+	if (ledger_slot_is_valid(&call->slot))
+		atomic_store_explicit(&ledger_slot_lease(&call->slot)->conn, (uintptr_t)conn, memory_order_relaxed);
+}
+
+/* The library had no memory for a PGconn: the attempt failed and there is nothing to finish. */
+static void failed_without_conn(struct ledger_slot *slot, uint64_t now_ns) {
+	struct lease_facts facts = {.outcome = LEASE_FAILED, .failure = FAILURE_OUT_OF_MEMORY};
+	failed(slot, &facts, false, now_ns);
+	close_lease(slot, LEDGER_FAILED_FINISHED, LEDGER_RELEASE_FAILED, now_ns);
+}
+
+void lease_connect_end(struct lease_call *call, const void *conn, uint32_t instance,
+		       const struct lease_facts *facts) {
+	if (!call->is_recorded)
+		return;
+	bool was_in_flight = pop_in_flight(call);
+	if (conn)
+		hold_address(call, conn, instance);
+	if (!ledger_slot_is_valid(&call->slot) || !was_in_flight)
+		return;
+	if (!conn) {
+		failed_without_conn(&call->slot, ledger_now_ns());
+		return;
+	}
+	if (facts->outcome == LEASE_PENDING)
+		describe_endpoint(&call->slot, facts);
+	settle(&call->slot, facts, false);
+}
+
+void lease_probe_end(struct lease_call *call, bool was_answered) {
+	if (!call->is_recorded)
+		return;
+	const struct recording *now = process_recording_if_attached();
+	uint64_t now_ns = ledger_now_ns();
+	call->account.pool = now ? ledger_intern_pool(now->ledger, now->role, NULL) : LEDGER_POOL_OTHER;
+	ledger_add(&call->account, LEDGER_PROBES, 1, now_ns);
+	if (was_answered)
+		ledger_add(&call->account, LEDGER_PROBES_ANSWERED, 1, now_ns);
+}
+
+/* ---- What is known of a PGconn ------------------------------------------------------------------------------------- */
+
+/* The slot of a connection that this very process took. */
+static bool find_held(struct ledger_slot *slot, const void *conn) {
+	const struct recording *now = process_recording();
+	struct conn_entry entry = conn_table_find(conn);
+	return now && entry.state == CONN_HELD && entry.generation == now->generation &&
+	       entry.slot != LEDGER_NO_SLOT && ledger_slot_find(slot, now->ledger, entry.slot, entry.word);
+}
+
+bool lease_instance(const void *conn, uint32_t *instance) {
+	struct conn_entry entry = conn_table_find(conn);
+	*instance = entry.instance;
+	return entry.state == CONN_HELD;
+}
+
+void lease_is_cancel_handle(const void *handle) {
+	conn_table_forget(handle);
+}
+
+/* ---- Reset ------------------------------------------------------------------------------------------------------------ */
+
+void lease_reset_begin(struct lease_call *call, enum lease_call_kind kind, const void *conn, const void *frame) {
+	*call = (struct lease_call){.kind = kind, .frame = (uintptr_t)frame};
+	const struct recording *now = process_recording();
+	if (!now)
+		return;
+	reclaim(call->frame);
+	if (!find_held(&call->slot, conn))
+		return;
+	struct ledger_lease *lease = ledger_slot_lease(&call->slot);
+	lease->resets++;
+	lease->attempt_begun_ns = ledger_now_ns();
+	if (is_async(kind))
+		atomic_fetch_or_explicit(&lease->flags, LEDGER_LEASE_ASYNC, memory_order_relaxed);
+	else
+		atomic_fetch_and_explicit(&lease->flags, ~(uint32_t)LEDGER_LEASE_ASYNC, memory_order_relaxed);
+	call->is_recorded = ledger_slot_move(&call->slot, LEDGER_LEASE_RESETTING);
+}
+
+void lease_reset_end(struct lease_call *call, const struct lease_facts *facts) {
+	if (call->is_recorded)
+		settle(&call->slot, facts, true);
+}
+
+/* ---- Polls ---------------------------------------------------------------------------------------------------------------- */
+
+/* libpq polls for itself only inside a synchronous call of this thread. */
+static bool find_in_flight(struct ledger_slot *slot) {
+	const struct recording *now = process_recording_if_attached();
+	if (!now || in_flight_count == 0 || in_flight[in_flight_count - 1].generation != now->generation)
+		return false;
+	const struct in_flight *attempt = &in_flight[in_flight_count - 1];
+	return ledger_slot_find(slot, attempt->slot.ledger, attempt->slot.number, attempt->slot.word);
+}
+
+void lease_poll_begin(struct lease_poll *poll, const void *conn, enum ledger_phase phase) {
+	poll->phase = phase;
+	poll->is_recorded = conn ? find_held(&poll->slot, conn) : find_in_flight(&poll->slot);
+	if (!poll->is_recorded)
+		return;
+	enum ledger_lease_state state = ledger_slot_state(&poll->slot);
+	poll->is_recorded = state == LEDGER_LEASE_CONNECTING || state == LEDGER_LEASE_RESETTING;
+}
+
+void lease_poll_end(struct lease_poll *poll, const struct lease_facts *facts) {
+	if (!poll->is_recorded)
+		return;
+	struct ledger_lease *lease = ledger_slot_lease(&poll->slot);
+	uint64_t now_ns = ledger_now_ns();
+	uint64_t stamp_ns = atomic_load_explicit(&lease->phase_stamp_ns, memory_order_relaxed);
+	atomic_fetch_add_explicit(&lease->phase_ns[poll->phase], now_ns - stamp_ns, memory_order_relaxed);
+	atomic_store_explicit(&lease->phase_stamp_ns, now_ns, memory_order_relaxed);
+	atomic_fetch_add_explicit(&lease->polls, 1, memory_order_relaxed);
+	if (facts)
+		settle(&poll->slot, facts, ledger_slot_state(&poll->slot) == LEDGER_LEASE_RESETTING);
+}
+
+/* ---- Finish ----------------------------------------------------------------------------------------------------------------- */
+
+static const struct ending {
+	enum ledger_counter counter;
+	enum ledger_release release;
+} *ending_of(const struct ledger_slot *slot) {
+	static const struct ending finished = {LEDGER_FINISHED, LEDGER_RELEASE_FINISHED};
+	static const struct ending given_up = {LEDGER_FAILED_FINISHED, LEDGER_RELEASE_FAILED};
+	static const struct ending abandoned = {LEDGER_ABANDONED, LEDGER_RELEASE_ABANDONED};
+	if (ledger_slot_lease(slot)->flags & LEDGER_LEASE_ESTABLISHED)
+		return &finished;
+	return ledger_slot_state(slot) == LEDGER_LEASE_CONNECTING ? &abandoned : &given_up;
+}
+
+static void finish_again(const struct recording *now, const void *caller) {
+	struct ledger_account account = {now->ledger, ledger_intern_pool(now->ledger, now->role, NULL),
+					 site_here(now, caller)};
+	ledger_add_double_finish(&account, ledger_now_ns());
+}
+
+static void finish_held(const struct recording *now, const struct conn_entry *entry, const void *conn,
+			const void *caller) {
+	struct ledger_slot slot;
+	if (!conn_table_finish(conn)) {
+		finish_again(now, caller); /* another thread came between */
+		return;
+	}
+	if (entry->slot == LEDGER_NO_SLOT || !ledger_slot_find(&slot, now->ledger, entry->slot, entry->word))
+		return;
+	const struct ending *ending = ending_of(&slot);
+	close_lease(&slot, ending->counter, ending->release, ledger_now_ns());
+}
+
+/* The lease is another process's; ours was only a copy of its address. */
+static void finish_inherited(const struct recording *now, const void *conn, const void *caller) {
+	struct ledger_account account = {now->ledger, ledger_intern_pool(now->ledger, now->role, NULL),
+					 site_here(now, caller)};
+	conn_table_finish(conn);
+	ledger_add(&account, LEDGER_INHERITED_FINISH, 1, ledger_now_ns());
+}
+
+void lease_finish(const void *conn, const void *caller, const void *frame) {
+	const struct recording *now = conn ? process_recording() : NULL;
+	if (!now)
+		return;
+	reclaim((uintptr_t)frame);
+	struct conn_entry entry = conn_table_find(conn);
+	if (entry.state == CONN_HELD && entry.generation == now->generation)
+		finish_held(now, &entry, conn, caller);
+	else if (entry.state == CONN_HELD)
+		finish_inherited(now, conn, caller);
+	else if (entry.state == CONN_FINISHED && entry.generation == now->generation)
+		finish_again(now, caller);
+}

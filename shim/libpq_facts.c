@@ -1,0 +1,67 @@
+#include "shim/libpq_facts.h"
+
+#include <malloc.h>
+#include <string.h>
+
+#include "shim/failure.h"
+#include "shim/ledger_file.h"
+
+static enum lease_outcome outcome_of(ConnStatusType status) {
+	return status == CONNECTION_OK ? LEASE_ESTABLISHED : status == CONNECTION_BAD ? LEASE_FAILED : LEASE_PENDING;
+}
+
+/* A server that accepted the connection vouches for its names; a failed attempt's may be anything. */
+static bool may_be_stored(const char *text, enum lease_outcome outcome) {
+	if (!text || !*text)
+		return true;
+	if (outcome == LEASE_ESTABLISHED)
+		return !strchr(text, '@') && !strchr(text, '=') && !strstr(text, "://");
+	return ledger_text_is_harmless(text);
+}
+
+static struct ledger_endpoint_facts endpoint_of(const struct libpq_api *api, const PGconn *conn,
+						enum lease_outcome outcome) {
+	struct ledger_endpoint_facts endpoint = {.host = api->PQhost(conn),
+						 .port = api->PQport(conn),
+						 .database = api->PQdb(conn),
+						 .user = api->PQuser(conn)};
+	const char *const texts[] = {endpoint.host, endpoint.port, endpoint.database, endpoint.user};
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+		if (!may_be_stored(texts[i], outcome))
+			return (struct ledger_endpoint_facts){0};
+	if (outcome == LEASE_ESTABLISHED) {
+		const char *name = api->PQparameterStatus(conn, "application_name");
+		endpoint.application_name = may_be_stored(name, outcome) ? name : NULL;
+	}
+	return endpoint;
+}
+
+struct lease_facts libpq_facts(const struct libpq_api *api, const PGconn *conn) {
+	struct lease_facts facts = {.outcome = outcome_of(api->PQstatus(conn))};
+	if (facts.outcome == LEASE_FAILED)
+		facts.failure = failure_classify(api->PQerrorMessage(conn), conn, malloc_usable_size((void *)conn));
+	if (facts.outcome != LEASE_FAILED || failure_was_contacted((enum failure_reason)facts.failure))
+		facts.endpoint = endpoint_of(api, conn, facts.outcome);
+	facts.is_unix_socket = facts.endpoint.host && facts.endpoint.host[0] == '/';
+	if (facts.outcome == LEASE_ESTABLISHED) {
+		facts.backend_pid = api->PQbackendPID(conn);
+		facts.server_version = (uint32_t)api->PQserverVersion(conn);
+		facts.is_tls = api->PQsslInUse((PGconn *)conn);
+	}
+	return facts;
+}
+
+/* CONNECTION_NEEDED and STARTED wait for the network (names included); MADE sends the first packet. */
+enum ledger_phase libpq_phase(const struct libpq_api *api, const PGconn *conn) {
+	switch (api->PQstatus(conn)) {
+	case CONNECTION_NEEDED:
+	case CONNECTION_STARTED:
+	case CONNECTION_MADE:
+		return LEDGER_PHASE_TCP;
+	case CONNECTION_SSL_STARTUP:
+	case CONNECTION_GSS_STARTUP:
+		return LEDGER_PHASE_TLS;
+	default:
+		return LEDGER_PHASE_AUTH;
+	}
+}

@@ -1,0 +1,362 @@
+#include "shim/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "shim/ledger_file.h"
+#include "shim/ledger_writer.h"
+#include "shim/settings.h"
+#include "shim/stack.h"
+#include "shim/stack_table.h"
+
+/* Registers a handler that runs after all others, even other libraries' destructors (with a NULL dso
+ * handle it belongs to no object). From the Itanium C++ ABI, section 3.3.5. */
+int __cxa_atexit(void (*handler)(void *), void *argument, void *dso_handle);
+
+enum attach_state { UNTRIED, ATTACHING, ATTACHED, OFF };
+
+/* One page that a forked child finds zeroed: fork is noticed without a system call. */
+enum fork_owner { WIPED, FORGETTING, OURS };
+
+struct fork_page {
+	_Atomic uint32_t owner;
+};
+
+static struct settings settings;
+static struct recording recording;
+static _Atomic int attach_state;
+static struct fork_page *fork_page;
+static _Atomic uint32_t generation;
+static char script_name[SETTINGS_TEXT_BYTES]; /* as on the command line; checked when attaching */
+static int verbose_fd = STDERR_FILENO;
+
+bool process_is_disabled(void) {
+	return settings.is_disabled || !fork_page;
+}
+
+/* ---- Saying why recording is off ------------------------------------------------------------------------ */
+
+static void say(const char *what, const char *why) {
+	if (!settings.is_verbose)
+		return;
+	char line[512] = "pqlease: ";
+	size_t length = strlen(line);
+	const char *const parts[] = {what, ": ", why, "\n"};
+	for (size_t i = 0; i < 4; i++) {
+		size_t count = strnlen(parts[i], sizeof line - length - 1);
+		memcpy(line + length, parts[i], count);
+		length += count;
+	}
+	if (write(verbose_fd, line, length) < 0)
+		return; /* the host's stderr is closed: nobody to tell */
+}
+
+/* ---- Facts about this process ----------------------------------------------------------------------------- */
+
+static size_t read_text(const char *path, char *text, size_t size_bytes) {
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t length = fd >= 0 ? read(fd, text, size_bytes - 1) : 0;
+	if (fd >= 0)
+		close(fd);
+	text[length > 0 ? length : 0] = '\0';
+	return length > 0 ? (size_t)length : 0;
+}
+
+static struct ledger_process_identity identify(void) {
+	char line[1024];
+	struct stat namespace_stat;
+	read_text("/proc/self/stat", line, sizeof line);
+	struct ledger_process_identity identity = {.pid = (int32_t)getpid(),
+						   .start_ticks = ledger_file_stat_field(line, 22),
+						   .stack_start = ledger_file_stat_field(line, 28)};
+	if (stat("/proc/self/ns/pid", &namespace_stat) == 0)
+		identity.pid_namespace = namespace_stat.st_ino;
+	return identity;
+}
+
+/* Start ticks count from boot, as CLOCK_BOOTTIME does; leases use CLOCK_MONOTONIC. */
+static uint64_t started_ns(uint64_t start_ticks) {
+	struct timespec boot;
+	uint64_t ticks_per_second = (uint64_t)sysconf(_SC_CLK_TCK);
+	if (start_ticks == 0 || clock_gettime(CLOCK_BOOTTIME, &boot) != 0)
+		return 0;
+	uint64_t boot_ns = (uint64_t)boot.tv_sec * 1000000000u + (uint64_t)boot.tv_nsec;
+	uint64_t age_ns = boot_ns - start_ticks * (1000000000u / ticks_per_second);
+	uint64_t now_ns = ledger_now_ns();
+	return age_ns < now_ns ? now_ns - age_ns : 1;
+}
+
+static const char *base_name(const char *path) {
+	const char *slash = strrchr(path, '/');
+	return slash ? slash + 1 : path;
+}
+
+static bool is_interpreter(const char *exe) {
+	static const char *const names[] = {"python", "php", "ruby", "perl", "node", "lua", "tclsh", "wish"};
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		if (strncmp(base_name(exe), names[i], strlen(names[i])) == 0)
+			return true;
+	return false;
+}
+
+/* The script is the first word that is no option. Words are copied only if they cannot be a secret: an
+ * existing file, or the module name behind -m. Code behind -c and -e is neither. */
+static void find_script(int argc, char **argv) {
+	for (int i = 1; i < argc; i++) {
+		bool is_module = strcmp(argv[i], "-m") == 0 && i + 1 < argc;
+		if (argv[i][0] == '-' && !is_module) {
+			if (argv[i][1] == 'c' || argv[i][1] == 'e' || argv[i][1] == 'r')
+				return;
+			continue;
+		}
+		const char *word = is_module ? argv[i + 1] : argv[i];
+		if (strlen(word) < sizeof script_name && ledger_text_is_harmless(word))
+			memcpy(script_name, word, strlen(word) + 1);
+		return;
+	}
+}
+
+static const char *known_script(const char *exe) {
+	if (!script_name[0] || !is_interpreter(exe))
+		return "";
+	bool is_module = !strchr(script_name, '/') && !strchr(base_name(script_name), '.');
+	return is_module || access(script_name, F_OK) == 0 ? script_name : "";
+}
+
+static void name_role(char role[SETTINGS_TEXT_BYTES], const char *exe, const char *script) {
+	const char *name = *script ? script : exe;
+	name = base_name(name);
+	size_t length = strnlen(name, SETTINGS_TEXT_BYTES - 1);
+	memcpy(role, name, length);
+	role[length] = '\0';
+}
+
+/* The last path component of the control group names the container on every common runtime. */
+static uint32_t container_id(struct ledger_header *ledger) {
+	static const char *const marks[] = {"docker", "kubepods", "containerd", "libpod", "lxc"};
+	char groups[1024];
+	read_text("/proc/self/cgroup", groups, sizeof groups);
+	char *end = strchr(groups, '\n');
+	if (end)
+		*end = '\0';
+	for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
+		if (strstr(groups, marks[i]))
+			return ledger_intern_string(ledger, base_name(groups));
+	return 0;
+}
+
+static void fill_record(struct ledger_header *ledger, struct ledger_process *record,
+			const struct ledger_process_identity *identity) {
+	char exe[4096];
+	char role[SETTINGS_TEXT_BYTES];
+	ssize_t length = readlink("/proc/self/exe", exe, sizeof exe - 1);
+	exe[length > 0 ? length : 0] = '\0';
+	const char *script = known_script(exe);
+	name_role(role, exe, script);
+	record->parent_pid = (int32_t)getppid();
+	record->uid = (uint32_t)getuid();
+	record->exe = ledger_intern_string(ledger, exe);
+	record->script = ledger_intern_string(ledger, script);
+	record->role = ledger_intern_string(ledger, settings.role[0] ? settings.role : role);
+	record->container = container_id(ledger);
+	record->setting_problem = ledger_intern_string(ledger, settings.problem);
+	record->test = ledger_intern_string(ledger, settings.test);
+	record->started_ns = started_ns(identity->start_ticks);
+	record->attached_ns = ledger_now_ns();
+	if (settings.problem[0])
+		record->notes |= LEDGER_NOTE_BAD_SETTING;
+	if (!settings.uses)
+		record->notes |= LEDGER_NOTE_USES_OFF;
+}
+
+/* ---- Attaching ------------------------------------------------------------------------------------------------ */
+
+/* Whoever comes second joins what the first created; the two may race in both directions. */
+static enum ledger_file_status open_ledger(struct ledger_map *map) {
+	static const struct ledger_run_facts facts = {.tool_version = PQLEASE_VERSION};
+	enum ledger_file_status status = ledger_file_join(map, settings.ledger_path);
+	if (status == LEDGER_FILE_ABSENT)
+		status = ledger_file_create(map, settings.ledger_path, settings.ledger_size_bytes, &facts);
+	if (status == LEDGER_FILE_EXISTS)
+		status = ledger_file_join(map, settings.ledger_path);
+	return status;
+}
+
+static uint32_t unwinder_note(void) {
+	static const uint32_t notes[] = {
+		[STACK_AVAILABLE] = 0,
+		[STACK_NO_LIBUNWIND] = LEDGER_NOTE_NO_LIBUNWIND,
+		[STACK_UNWINDER_UNSAFE] = LEDGER_NOTE_UNWINDER_UNSAFE,
+		[STACK_OFF] = LEDGER_NOTE_STACKS_OFF,
+	};
+	return notes[stack_open((uint32_t)settings.stack_depth)];
+}
+
+static bool attach_to(struct ledger_header *ledger, bool is_forked) {
+	struct ledger_process_identity identity = identify();
+	uint32_t process = ledger_process_claim(ledger, &identity);
+	if (process == LEDGER_NO_PROCESS) {
+		say(settings.ledger_path, "the ledger has no room for another process");
+		return false;
+	}
+	struct ledger_process *record = ledger_unit(ledger, LEDGER_PROCESSES, process);
+	fill_record(ledger, record, &identity);
+	if (!is_forked)
+		stack_table_forget();
+	record->notes |= unwinder_note();
+	ledger_process_publish(ledger, process);
+	recording = (struct recording){.ledger = ledger,
+				       .process = process,
+				       .generation = atomic_fetch_add(&generation, 1) + 1,
+				       .role = record->role,
+				       .test = record->test,
+				       .pid = identity.pid,
+				       .tracks_uses = settings.uses != 0};
+	return true;
+}
+
+static bool attach(void) {
+	if (recording.ledger) /* a forked child: the mapping is inherited */
+		return attach_to(recording.ledger, true);
+	struct ledger_map map;
+	enum ledger_file_status status = open_ledger(&map);
+	if (status != LEDGER_FILE_OK) {
+		say(settings.ledger_path, status == LEDGER_FILE_SYSTEM_ERROR ? strerrordesc_np(map.error_number)
+									      : ledger_file_status_text(status));
+		return false;
+	}
+	return attach_to(map.header, false);
+}
+
+/* Signals and cancellation wait: whoever is interrupted here for good would leave the state ATTACHING. */
+static void attach_undisturbed(void) {
+	int cancel_state;
+	sigset_t all, before;
+	int saved_errno = errno;
+	sigfillset(&all);
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	bool is_attached = attach();
+	atomic_store_explicit(&attach_state, is_attached ? ATTACHED : OFF, memory_order_release);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_setcancelstate(cancel_state, NULL);
+	errno = saved_errno;
+}
+
+/* Without the page (no memory, old kernel) every forked child would write into its parent's record. */
+static bool make_fork_page(void) {
+	void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (page == MAP_FAILED)
+		return false;
+	if (madvise(page, 4096, MADV_WIPEONFORK) != 0) {
+		munmap(page, 4096);
+		return false;
+	}
+	fork_page = page;
+	return true;
+}
+
+static void wait_for_attaching_thread(void) {
+	uint64_t deadline_ns = ledger_now_ns() + 1000000000u;
+	while (atomic_load_explicit(&attach_state, memory_order_acquire) == ATTACHING &&
+	       ledger_now_ns() < deadline_ns)
+		sched_yield();
+}
+
+/* In a child the parent's state is history, even ATTACHING by a thread that does not exist here. One
+ * thread forgets it; the others see either OURS or FORGETTING, never the parent's state as their own. */
+static void forget_parent(void) {
+	uint32_t wiped = WIPED;
+	if (atomic_compare_exchange_strong(&fork_page->owner, &wiped, FORGETTING)) {
+		atomic_store(&attach_state, UNTRIED);
+		atomic_store_explicit(&fork_page->owner, OURS, memory_order_release);
+	}
+	while (atomic_load_explicit(&fork_page->owner, memory_order_acquire) != OURS)
+		sched_yield();
+}
+
+static bool is_forked_child(void) {
+	return atomic_load_explicit(&fork_page->owner, memory_order_acquire) != OURS;
+}
+
+const struct recording *process_recording(void) {
+	if (is_forked_child())
+		forget_parent();
+	int state = atomic_load_explicit(&attach_state, memory_order_acquire);
+	if (state == UNTRIED && atomic_compare_exchange_strong(&attach_state, &state, ATTACHING))
+		attach_undisturbed();
+	else if (state == ATTACHING)
+		wait_for_attaching_thread();
+	return atomic_load_explicit(&attach_state, memory_order_acquire) == ATTACHED ? &recording : NULL;
+}
+
+const struct recording *process_recording_if_attached(void) {
+	bool is_attached = atomic_load_explicit(&attach_state, memory_order_acquire) == ATTACHED;
+	return is_attached && fork_page && !is_forked_child() ? &recording : NULL;
+}
+
+void process_note(uint32_t note) {
+	const struct recording *now = process_recording_if_attached();
+	struct ledger_process *record = now ? ledger_unit(now->ledger, LEDGER_PROCESSES, now->process) : NULL;
+	if (record && !(atomic_load_explicit(&record->notes, memory_order_relaxed) & note))
+		atomic_fetch_or_explicit(&record->notes, note, memory_order_relaxed);
+}
+
+/* ---- The end ---------------------------------------------------------------------------------------------------- */
+
+void process_end(void) {
+	const struct recording *now = process_recording_if_attached();
+	/* A vfork child shares our memory and ends by _exit: only the kernel knows that it is not us. */
+	if (now && (int32_t)syscall(SYS_getpid) == now->pid)
+		ledger_process_end(now->ledger, now->process, now->pid, LEDGER_ENDED_EXIT, ledger_now_ns());
+}
+
+static void end_at_exit(void *unused) {
+	(void)unused;
+	process_end();
+}
+
+static void end_at_quick_exit(void) {
+	process_end();
+}
+
+/* ---- The beginning ------------------------------------------------------------------------------------------------ */
+
+static void name_default_ledger(void) {
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
+	settings_name_ledger(&settings, (uint32_t)getuid(), (int32_t)getpid(),
+			     (uint64_t)now.tv_sec * 1000000u + (uint64_t)now.tv_nsec / 1000u);
+	/* The only place where the environment is changed: no other thread can be reading it yet. */
+	setenv("PQLEASE_LEDGER", settings.ledger_path, 1);
+}
+
+void process_init(int argc, char **argv, char **environment) {
+	settings_read(&settings, environment);
+	if (settings.is_disabled)
+		return;
+	stack_init(argv);
+	find_script(argc, argv);
+	if (!settings.ledger_path[0])
+		name_default_ledger();
+	if (!make_fork_page()) {
+		say("recording is off", "the kernel has no MADV_WIPEONFORK or no memory");
+		settings.is_disabled = 1;
+		return;
+	}
+	atomic_store(&fork_page->owner, OURS);
+	__cxa_atexit(end_at_exit, NULL, NULL);
+	at_quick_exit(end_at_quick_exit);
+	if (settings.opens_early)
+		process_recording();
+}

@@ -1,0 +1,44 @@
+/*
+ * This process and its ledger: attach at the first libpq call, again after fork, end marks.
+ */
+#ifndef PQLEASE_SHIM_PROCESS_H
+#define PQLEASE_SHIM_PROCESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "shim/ledger_format.h"
+
+/* Where this process records. Valid until the next fork; shared by all threads, read-only. */
+struct recording {
+	struct ledger_header *ledger;
+	uint32_t process;    /* record number */
+	uint32_t generation; /* 1 in the first process image, more in forked children: tells inherited things */
+	uint32_t role;       /* string ids */
+	uint32_t test;
+	int32_t pid;
+	bool tracks_uses;
+};
+
+/* Constructor only: settings, the ledger's name in the environment, exit marks. */
+void process_init(int argc, char **argv, char **environment);
+
+/* True when every hook must be a plain forward. A load; a hook that runs before our constructor (from another
+ * library's) is not recorded. */
+bool process_is_disabled(void);
+
+/* Attaches at the first call of this process (creates or joins the ledger, opens the unwinder), and again
+ * in a forked child. NULL when recording is off. Warm: two loads. Any thread; threads that arrive
+ * during the attaching wait for it, at most a second. */
+const struct recording *process_recording(void);
+
+/* As process_recording, but never attaches. */
+const struct recording *process_recording_if_attached(void);
+
+/* Notes in the process record what could not be recorded (enum ledger_process_note). */
+void process_note(uint32_t note);
+
+/* The program ends itself. Async-signal-safe; does nothing in a vfork child. */
+void process_end(void);
+
+#endif
