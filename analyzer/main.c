@@ -8,9 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define COMMAND(name, function, help) int function(int argc, char **argv);
-#include "analyzer/commands.def"
-#undef COMMAND
+#include "analyzer/commands.h"
 
 struct command {
 	const char *name;

@@ -26,7 +26,10 @@ enum options_color { OPTIONS_COLOR_AUTO, OPTIONS_COLOR_ALWAYS, OPTIONS_COLOR_NEV
 enum { OPTIONS_LONG_ONLY = 256, OPTIONS_HELP = 'h', OPTIONS_VERSION = 'V' };
 
 /* The two options that every command has: put them at the end of its table, before the zero entry. */
-#define OPTIONS_COMMON {"help", no_argument, NULL, OPTIONS_HELP}, {"version", no_argument, NULL, OPTIONS_VERSION}
+#define OPTIONS_COMMON                                        \
+	{"help", no_argument, NULL, OPTIONS_HELP}, {          \
+		"version", no_argument, NULL, OPTIONS_VERSION \
+	}
 
 /* The next option as getopt_long returns it, -1 at the end (optind is then the first operand). The
  * first call must be preceded by `optind = 0`. `short_options` must begin with "+:". Returns '?' for a

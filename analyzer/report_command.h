@@ -33,6 +33,7 @@ struct report_command_outcome {
 
 /* Returns OPTIONS_EXIT_OK if the report was written, whatever it says; else OPTIONS_EXIT_CANNOT after
  * its one line on stderr. `outcome` may be NULL; it is filled only with OPTIONS_EXIT_OK. */
-int report_command_write(const struct report_command_request *request, struct report_command_outcome *outcome);
+int report_command_write(const struct report_command_request *request,
+			 struct report_command_outcome *outcome);
 
 #endif

@@ -21,7 +21,7 @@ struct render_options {
 bool render_find_format(const char *name, enum render_format *format);
 
 /* Writes the whole report; errors of the stream stay in the stream. */
-void render_report(enum render_format format, const struct report *report, const struct render_options *options,
-		   FILE *stream);
+void render_report(enum render_format format, const struct report *report,
+		   const struct render_options *options, FILE *stream);
 
 #endif

@@ -1,0 +1,54 @@
+/*
+ * Rules: each looks at one group of sites and says whether there is a finding of its kind. A rule is one
+ * file, rule_<kind>.c, and one line in rules.def.
+ */
+#ifndef PQLEASE_ANALYZER_RULES_RULE_H
+#define PQLEASE_ANALYZER_RULES_RULE_H
+
+#include <stdbool.h>
+
+#include "analyzer/finding.h"
+#include "analyzer/site_groups.h"
+
+struct rule_input {
+	const struct model *model;
+	const struct site_group *group;
+	struct arena *arena; /* for messages */
+};
+
+/* Returns whether there is a finding. If so, count, message and evidence are filled; kind, level,
+ * certainty, fingerprint and site are already there and may be changed. */
+typedef bool rule_function(const struct rule_input *input, struct finding *finding);
+
+#define RULE(kind, function, level, certainty) rule_function function;
+#include "analyzer/rules/rules.def"
+#undef RULE
+
+struct rule_findings {
+	struct finding *findings; /* errors first, then by count, then by fingerprint */
+	size_t count;
+};
+
+void rule_judge_all(struct rule_findings *findings, struct arena *arena, const struct model *model,
+		    const struct site_groups *groups);
+
+/* ---- For rules ---------------------------------------------------------------------------------- */
+
+/* Bits of enum model_how_ended. */
+#define RULE_HOW(how) (1u << (how))
+
+/* How many were left in state `left` by processes that ended in one of the ways `hows`. First and last
+ * instants and examples go to the finding. */
+uint64_t rule_take_left(const struct rule_input *input, enum model_left left, unsigned hows,
+			struct finding *finding);
+uint64_t rule_count_left(const struct rule_input *input, enum model_left left, unsigned hows);
+
+void rule_add_count(struct finding *finding, const char *key, uint64_t value);
+/* Evidence "oldest_age", when any age is known. */
+void rule_add_oldest_age(const struct rule_input *input, enum model_left left, unsigned hows,
+			 struct finding *finding);
+
+/* "" for one, "s" for more. */
+const char *rule_plural(uint64_t count);
+
+#endif

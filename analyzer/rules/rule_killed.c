@@ -1,0 +1,28 @@
+/*
+ * killed: established and held by a process that was killed, as far as anybody could see.
+ */
+#include <inttypes.h>
+
+#include "analyzer/rules/rule.h"
+
+bool rule_killed(const struct rule_input *input, struct finding *finding) {
+	const unsigned hows = RULE_HOW(MODEL_KILLED) | RULE_HOW(MODEL_UNKNOWN);
+	uint64_t killed = rule_count_left(input, MODEL_LEFT_OPEN, RULE_HOW(MODEL_KILLED));
+	uint64_t unknown = rule_count_left(input, MODEL_LEFT_OPEN, RULE_HOW(MODEL_UNKNOWN));
+	finding->count = rule_take_left(input, MODEL_LEFT_OPEN, hows, finding);
+	if (finding->count == 0)
+		return false;
+	const char *why = unknown == 0 ? "was killed"
+		: killed == 0
+		? "ended without a mark: killed, crashed or replaced by an image without the shim"
+		: "was killed, or ended without a mark: killed, crashed or replaced by an image "
+		  "without the shim";
+	finding->certainty = unknown == 0 ? FINDING_FACT : FINDING_SUSPICION;
+	finding->message = arena_text(
+		input->arena, "%" PRIu64 " connection%s taken here %s still held when the process %s",
+		finding->count, rule_plural(finding->count), finding->count == 1 ? "was" : "were", why);
+	rule_add_count(finding, "killed", killed);
+	rule_add_count(finding, "unknown", unknown);
+	rule_add_oldest_age(input, MODEL_LEFT_OPEN, hows, finding);
+	return true;
+}

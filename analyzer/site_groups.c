@@ -1,0 +1,155 @@
+#include "analyzer/site_groups.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <uthash.h>
+
+struct group_entry {
+	const char *fingerprint;
+	size_t number;
+	UT_hash_handle hh;
+};
+
+static void add_counts(struct model_totals *into, const struct model_totals *from) {
+	for (int i = 0; i < MODEL_COUNTER_COUNT; i++)
+		into->counter[i] += from->counter[i];
+	for (int i = 0; i < MODEL_FINDING_TIME_COUNT; i++) {
+		if (from->first_finding_ns[i] != 0 &&
+		    (into->first_finding_ns[i] == 0 || from->first_finding_ns[i] < into->first_finding_ns[i]))
+			into->first_finding_ns[i] = from->first_finding_ns[i];
+		if (from->last_finding_ns[i] > into->last_finding_ns[i])
+			into->last_finding_ns[i] = from->last_finding_ns[i];
+	}
+	if (from->first_ns != 0 && (into->first_ns == 0 || from->first_ns < into->first_ns))
+		into->first_ns = from->first_ns;
+	if (from->last_ns > into->last_ns)
+		into->last_ns = from->last_ns;
+}
+
+static void widen(struct site_left *left, uint64_t first_ns, uint64_t last_ns, uint64_t age_ns) {
+	if (first_ns != 0 && (left->first_ns == 0 || first_ns < left->first_ns))
+		left->first_ns = first_ns;
+	if (last_ns > left->last_ns)
+		left->last_ns = last_ns;
+	if (age_ns > left->oldest_age_ns)
+		left->oldest_age_ns = age_ns;
+}
+
+static void add_folded(struct site_group *group, const struct model_totals *totals) {
+	for (int left = 0; left < MODEL_LEFT_COUNT; left++)
+		for (int how = 0; how < MODEL_HOW_COUNT; how++) {
+			if (totals->unreleased[left][how] == 0)
+				continue;
+			group->left[left][how].count += totals->unreleased[left][how];
+			widen(&group->left[left][how], totals->first_finding_ns[MODEL_UNRELEASED_SEEN],
+			      totals->last_finding_ns[MODEL_UNRELEASED_SEEN], 0);
+		}
+}
+
+static uint64_t age_at(uint64_t until_ns, uint64_t taken_ns) {
+	return until_ns > taken_ns ? until_ns - taken_ns : 0;
+}
+
+static void add_example(struct site_group *group, const struct site_example *example) {
+	widen(&group->left[example->left][example->how], example->taken_ns, example->taken_ns,
+	      example->age_ns);
+	group->examples[group->example_count++] = *example;
+}
+
+static struct site_example example_of_slot(const struct model_lease *lease) {
+	uint64_t taken_ns = lease->established_ns != 0 ? lease->established_ns : lease->begun_ns;
+	return (struct site_example){.left = lease->left,
+				     .how = lease->how,
+				     .pid = lease->pid,
+				     .backend_pid = lease->backend_pid,
+				     .taken_ns = taken_ns,
+				     .age_ns = age_at(lease->until_ns, taken_ns),
+				     .test = lease->test};
+}
+
+static struct site_example example_of_folded(const struct model *model, const struct model_ended *ended) {
+	uint64_t taken_ns = ended->established_ns != 0 ? ended->established_ns : ended->begun_ns;
+	uint64_t until_ns = ended->ended_ns != 0 ? ended->ended_ns : model->run.until_ns;
+	return (struct site_example){.left = ended->left,
+				     .how = ended->how,
+				     .pid = ended->pid,
+				     .backend_pid = ended->backend_pid,
+				     .taken_ns = taken_ns,
+				     .age_ns = age_at(until_ns, taken_ns),
+				     .test = ended->test};
+}
+
+static int compare_examples(const void *a, const void *b) {
+	const struct site_example *left = a;
+	const struct site_example *right = b;
+	if (left->taken_ns != right->taken_ns)
+		return left->taken_ns < right->taken_ns ? -1 : 1;
+	return left->pid != right->pid
+		? (left->pid < right->pid ? -1 : 1)
+		: (left->backend_pid > right->backend_pid) - (left->backend_pid < right->backend_pid);
+}
+
+/* Returns the group number of each site. */
+static size_t *assign_groups(struct site_groups *groups, struct arena *arena, const struct model *model,
+			     const struct site_frames *frames) {
+	struct group_entry *seen = NULL;
+	size_t *group_of = arena_array(arena, model->site_count, sizeof *group_of);
+	groups->groups = arena_array(arena, model->site_count, sizeof *groups->groups);
+	for (uint32_t site = 0; site < model->site_count; site++) {
+		struct group_entry *entry = NULL;
+		HASH_FIND_STR(seen, frames[site].fingerprint, entry);
+		if (entry == NULL) {
+			entry = arena_new(arena, struct group_entry);
+			entry->fingerprint = frames[site].fingerprint;
+			entry->number = groups->count++;
+			groups->groups[entry->number].site = site;
+			groups->groups[entry->number].frames = &frames[site];
+			HASH_ADD_KEYPTR(hh, seen, entry->fingerprint, strlen(entry->fingerprint), entry);
+		}
+		group_of[site] = entry->number;
+		add_counts(&groups->groups[entry->number].totals, &model->sites[site].totals);
+		add_folded(&groups->groups[entry->number], &model->sites[site].totals);
+	}
+	HASH_CLEAR(hh, seen);
+	return group_of;
+}
+
+/* Room for examples: first counted in example_count, then allocated and filled. */
+static void allocate_examples(struct site_groups *groups, struct arena *arena, const struct model *model,
+			      const size_t *group_of) {
+	for (size_t i = 0; i < model->lease_count; i++)
+		if (model->leases[i].is_owner_gone)
+			groups->groups[group_of[model->leases[i].site]].example_count++;
+	for (size_t i = 0; i < model->example_count; i++)
+		groups->groups[group_of[model->examples[i].site]].example_count++;
+	for (size_t i = 0; i < groups->count; i++) {
+		struct site_group *group = &groups->groups[i];
+		group->examples = arena_array(arena, group->example_count, sizeof *group->examples);
+		group->example_count = 0;
+	}
+}
+
+void site_groups_build(struct site_groups *groups, struct arena *arena, const struct model *model,
+		       const struct site_frames *frames) {
+	*groups = (struct site_groups){0};
+	if (model->site_count == 0)
+		return;
+	size_t *group_of = assign_groups(groups, arena, model, frames);
+	allocate_examples(groups, arena, model, group_of);
+	for (size_t i = 0; i < model->lease_count; i++) {
+		struct site_group *group = &groups->groups[group_of[model->leases[i].site]];
+		if (!model->leases[i].is_owner_gone)
+			continue;
+		struct site_example example = example_of_slot(&model->leases[i]);
+		group->left[example.left][example.how].count++;
+		add_example(group, &example);
+	}
+	for (size_t i = 0; i < model->example_count; i++) {
+		struct site_example example = example_of_folded(model, &model->examples[i]);
+		add_example(&groups->groups[group_of[model->examples[i].site]], &example);
+	}
+	for (size_t i = 0; i < groups->count; i++)
+		qsort(groups->groups[i].examples, groups->groups[i].example_count,
+		      sizeof(struct site_example), compare_examples);
+}

@@ -1,0 +1,48 @@
+/*
+ * Sites that look alike, taken together: stacks with one fingerprint are one place in the program. Each
+ * group counts what was left unreleased there, both by processes whose leases were folded already and by
+ * gone ones whose slots are still in the ledger; nothing is counted twice.
+ */
+#ifndef PQLEASE_ANALYZER_SITE_GROUPS_H
+#define PQLEASE_ANALYZER_SITE_GROUPS_H
+
+#include "analyzer/model.h"
+#include "analyzer/site_frames.h"
+
+/* Leases or attempts left in one state by processes that ended in one way. */
+struct site_left {
+	uint64_t count;
+	uint64_t first_ns; /* when the first and the last of them were taken; with folded ones among them */
+	uint64_t last_ns;  /* these are bounds for all that was left there */
+	uint64_t oldest_age_ns; /* of those whose end is known, else 0 */
+};
+
+struct site_example {
+	enum model_left left;
+	enum model_how_ended how;
+	int32_t pid;
+	int32_t backend_pid;
+	uint64_t taken_ns;
+	uint64_t age_ns;
+	const char *test;
+};
+
+struct site_group {
+	uint32_t site; /* the lowest site number of the group */
+	const struct site_frames *frames;
+	struct model_totals totals; /* counters only, no histograms */
+	struct site_left left[MODEL_LEFT_COUNT][MODEL_HOW_COUNT];
+	struct site_example *examples; /* in the order in which they were taken */
+	size_t example_count;
+};
+
+struct site_groups {
+	struct site_group *groups; /* by lowest site number */
+	size_t count;
+};
+
+/* `frames` has one entry per site of the model. */
+void site_groups_build(struct site_groups *groups, struct arena *arena, const struct model *model,
+		       const struct site_frames *frames);
+
+#endif
