@@ -1,5 +1,7 @@
 /*
- * Capturing the calling thread's native stack. The only module that knows libunwind.
+ * Capturing the calling thread's native stack.
+ *
+ * stack_unwinder.h keeps libunwind apart, stack_memory.h says what may be read.
  *
  * libunwind is opened at run time with RTLD_LOCAL: linked in, it would replace the program's C++
  * exception unwinder. Its memory probe is replaced by ours before the first unwind, because its own
@@ -17,7 +19,8 @@ struct stack {
 	uint32_t count; /* 0: unavailable */
 	bool is_truncated;
 	uint64_t hash; /* of the raw addresses, never 0 when count > 0 */
-	uintptr_t pc[STACK_FRAMES_MAX]; /* return addresses, innermost first; pc[0] lies in the caller of the hook */
+	/* Return addresses, innermost first; pc[0] lies in the caller of the hook. */
+	uintptr_t pc[STACK_FRAMES_MAX];
 };
 
 enum stack_availability {
@@ -35,7 +38,8 @@ void stack_init(const void *argv);
 enum stack_availability stack_open(uint32_t depth);
 
 /* Captures the stack above the hook whose return address is `caller`; frames of ours are dropped. When
- * the unwinder gives nothing beyond ours, count is 0. Any thread, any stack; no allocation, no lock, no
+ * the unwinder gives nothing beyond ours, count is 0. Any thread, any stack, inside a signal handler and
+ * inside another capture too; no allocation but libunwind's own table (mmap, 256 KiB per thread), no
  * descriptor, errno untouched; never faults on a broken or table-less stack. */
 void stack_capture(struct stack *stack, const void *caller);
 
