@@ -176,16 +176,14 @@ static enum target_obstacle privilege_obstacle(const char *path) {
 	return TARGET_PRELOADABLE;
 }
 
-static enum target_obstacle program_obstacle(const char *path) {
-	struct program program;
-	read_program(&program, path);
-	if (!program.is_elf)
+static enum target_obstacle program_obstacle(const struct program *program, const char *path) {
+	if (!program->is_elf)
 		return privilege_obstacle(path);
-	if (!is_of_our_machine(&program.header))
+	if (!is_of_our_machine(&program->header))
 		return TARGET_OTHER_MACHINE;
-	if (!program.has_interpreter)
+	if (!program->has_interpreter)
 		return TARGET_STATIC;
-	if (strstr(program.interpreter, "ld-musl"))
+	if (strstr(program->interpreter, "ld-musl"))
 		return TARGET_MUSL;
 	return privilege_obstacle(path);
 }
@@ -193,6 +191,7 @@ static enum target_obstacle program_obstacle(const char *path) {
 /* ---- Interface -------------------------------------------------------------------------------- */
 
 int target_find(struct target *target, const char *command, const char *search_path) {
+	struct program program;
 	*target = (struct target){0};
 	int error = find_command(target->path, command, search_path);
 	if (error != 0)
@@ -200,7 +199,9 @@ int target_find(struct target *target, const char *command, const char *search_p
 	strcpy(target->image, target->path);
 	for (int level = 0; level < INTERPRETER_LEVELS && follow_script(target->image, search_path); level++)
 		continue;
-	target->obstacle = program_obstacle(target->image);
+	read_program(&program, target->image);
+	strcpy(target->interpreter, program.interpreter);
+	target->obstacle = program_obstacle(&program, target->image);
 	return 0;
 }
 

@@ -20,8 +20,9 @@ enum target_obstacle {
 };
 
 struct target {
-	char path[PATH_MAX];  /* what COMMAND names, found by PATH: a program or a script */
-	char image[PATH_MAX]; /* the program that runs in the end: `path`, or its interpreter */
+	char path[PATH_MAX];        /* what COMMAND names, found by PATH: a program or a script */
+	char image[PATH_MAX];       /* the program that runs in the end: `path`, or its interpreter */
+	char interpreter[PATH_MAX]; /* the dynamic loader that `image` asks for, "" if none */
 	enum target_obstacle obstacle;
 };
 

@@ -1,0 +1,19 @@
+/*
+ * Asks the dynamic loader of a program whether it would take a library preloaded, the way ldd does: the
+ * loader lists what it would map and starts nothing. For after a run that recorded nothing.
+ */
+#ifndef PQLEASE_ANALYZER_PRELOAD_PROBE_H
+#define PQLEASE_ANALYZER_PRELOAD_PROBE_H
+
+#include "analyzer/target.h"
+
+enum preload_probe {
+	PRELOAD_PROBE_UNKNOWN, /* the loader gave no list */
+	PRELOAD_PROBE_TAKEN,
+	PRELOAD_PROBE_REFUSED
+};
+
+/* `library` is an absolute path. Takes about a millisecond. */
+enum preload_probe preload_probe_ask(const struct target *target, const char *library);
+
+#endif
