@@ -14,7 +14,8 @@ struct module_place {
 	uint64_t address; /* ELF address: pc - load bias; the pc itself when the module is unknown */
 };
 
-/* Interns the module at its first sight (path, build-id from the mapped PT_NOTE, executable range).
+/* `pc` is a return address: it belongs to the object of the byte before it.
+ * Interns the module at its first sight (path, build-id from the mapped PT_NOTE, executable range).
  * Lock-free and without allocation when the module was seen before; safe beside dlopen and dlclose of
  * other modules (_dl_find_object). */
 struct module_place modules_locate(struct ledger_header *ledger, uintptr_t pc);

@@ -10,7 +10,8 @@
 #include "shim/stack.h"
 
 /* Site number of a captured stack. Warm: a look-up by the hash of the raw addresses, no lock, no
- * allocation. Cold: frames are located and interned. LEDGER_SITE_NONE for an empty stack. */
+ * allocation. Cold: frames are located and interned. LEDGER_SITE_NONE for an empty stack.
+ * Consecutive frames in no loaded object (generated code) become one frame with module 0 and address 0. */
 uint32_t stack_table_site(struct ledger_header *ledger, const struct stack *stack);
 
 /* Forgets raw addresses (they may mean other code from now on): before a library is unloaded, and in
