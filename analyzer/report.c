@@ -1,0 +1,558 @@
+#include "analyzer/report.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "analyzer/instant.h"
+#include "analyzer/rules/rule.h"
+#include "analyzer/site_groups.h"
+#include "analyzer/trust.h"
+#include "analyzer/verdict.h"
+
+/* What is needed to build a report besides the report itself. */
+struct building {
+	struct report *report;
+	struct arena *arena;
+	const struct model *model;
+	struct site_frames *frames; /* by site number */
+	double duration_ns;
+};
+
+/* ---- Values ----------------------------------------------------------------------------------- */
+
+static const char *known_text(const char *text) {
+	return text != NULL && *text != '\0' ? text : NULL;
+}
+
+static int64_t known_number(int64_t value) {
+	return value != 0 ? value : REPORT_UNKNOWN;
+}
+
+static double seconds_of(double value_ns) {
+	return value_ns / 1e9;
+}
+
+static uint64_t span_ns(uint64_t from_ns, uint64_t to_ns) {
+	return from_ns != 0 && to_ns > from_ns ? to_ns - from_ns : 0;
+}
+
+static const char *instant_of(const struct building *building, uint64_t monotonic_ns) {
+	if (monotonic_ns == 0)
+		return NULL;
+	char *text = arena_array(building->arena, INSTANT_TEXT_BYTES, 1);
+	instant_format(text, model_realtime_ns(building->model, monotonic_ns));
+	return text;
+}
+
+static struct report_times unknown_times(void) {
+	return (struct report_times){REPORT_UNKNOWN, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
+}
+
+static struct report_times times_of(const struct histogram *histogram) {
+	struct report_times times = unknown_times();
+	times.count = (int64_t)histogram->count;
+	if (histogram->count == 0)
+		return times;
+	times.min = seconds_of((double)histogram->min_ns);
+	times.mean = seconds_of(histogram_mean_ns(histogram));
+	times.p50 = seconds_of(histogram_quantile_ns(histogram, 0.50));
+	times.p90 = seconds_of(histogram_quantile_ns(histogram, 0.90));
+	times.p95 = seconds_of(histogram_quantile_ns(histogram, 0.95));
+	times.p99 = seconds_of(histogram_quantile_ns(histogram, 0.99));
+	times.max = seconds_of((double)histogram->max_ns);
+	return times;
+}
+
+static struct report_times use_times_of(const struct building *building, const struct histogram *histogram) {
+	return building->model->has_uses ? times_of(histogram) : unknown_times();
+}
+
+static int64_t use_count(const struct building *building, int64_t value) {
+	return building->model->has_uses ? value : REPORT_UNKNOWN;
+}
+
+/* ---- Run -------------------------------------------------------------------------------------- */
+
+/* Without the run command's mark the end is known only if every process left one. */
+static uint64_t end_of_run(const struct model *model) {
+	uint64_t end_ns = model->run.ended_ns;
+	if (end_ns != 0 || model->run.is_live)
+		return end_ns;
+	for (size_t i = 0; i < model->process_count; i++) {
+		if (model->processes[i].ended_ns == 0)
+			return 0;
+		if (model->processes[i].ended_ns > end_ns)
+			end_ns = model->processes[i].ended_ns;
+	}
+	return end_ns;
+}
+
+static const char *hex_of(struct arena *arena, const uint8_t *bytes, size_t length) {
+	char *text = arena_array(arena, 2 * length + 1, 1);
+	for (size_t i = 0; i < length; i++)
+		sprintf(text + 2 * i, "%02x", bytes[i]);
+	return text;
+}
+
+static void build_run(struct building *building) {
+	const struct model_run *from = &building->model->run;
+	struct report_run *run = &building->report->run;
+	building->duration_ns = (double)span_ns(from->created_ns, from->until_ns);
+	run->id = hex_of(building->arena, from->id, sizeof from->id);
+	run->host = known_text(from->host);
+	run->command = from->command;
+	run->command_count = from->command_count;
+	run->started = instant_of(building, from->created_ns);
+	run->ended = instant_of(building, end_of_run(building->model));
+	run->duration = seconds_of(building->duration_ns);
+	run->exit_code = from->is_made_by_run && from->ended_ns != 0 ? from->exit_status : REPORT_UNKNOWN;
+	run->live = from->is_live;
+}
+
+/* ---- Open leases ------------------------------------------------------------------------------ */
+
+static uint64_t taken_ns(const struct model_lease *lease) {
+	return lease->established_ns != 0 ? lease->established_ns : lease->begun_ns;
+}
+
+static const char *lease_state(const struct building *building, const struct model_lease *lease) {
+	switch (lease->state) {
+	case MODEL_LEASE_CONNECTING:
+	case MODEL_LEASE_RESETTING:
+		return "connecting";
+	case MODEL_LEASE_FAILED:
+		return "failed";
+	default:
+		break;
+	}
+	if (!building->model->has_uses)
+		return NULL;
+	return lease->is_active ? "active" : lease->is_in_transaction ? "in_transaction" : "idle";
+}
+
+static void build_open_leases(struct building *building) {
+	const struct model *model = building->model;
+	struct report *report = building->report;
+	report->open_leases = arena_array(building->arena, model->lease_count, sizeof *report->open_leases);
+	for (size_t i = 0; i < model->lease_count; i++) {
+		const struct model_lease *from = &model->leases[i];
+		if (from->is_owner_gone)
+			continue;
+		bool is_idle = model->has_uses && from->state == MODEL_LEASE_OPEN && !from->is_active;
+		struct report_lease *lease = &report->open_leases[report->open_lease_count++];
+		lease->pid = from->pid;
+		lease->backend_pid = known_number(from->backend_pid);
+		lease->thread = known_number(from->thread);
+		lease->role = known_text(from->role);
+		lease->state = lease_state(building, from);
+		lease->age = seconds_of((double)span_ns(taken_ns(from), from->until_ns));
+		lease->idle_for =
+			is_idle ? seconds_of((double)span_ns(from->last_event_ns, from->until_ns)) : NAN;
+		lease->site = from->site;
+		lease->last_use_site = model->has_uses ? known_number(from->last_use_site) : REPORT_UNKNOWN;
+		lease->dedicated = use_count(building, from->is_dedicated);
+	}
+}
+
+/* ---- Totals and pools ------------------------------------------------------------------------- */
+
+static bool is_open(const struct model_lease *lease) {
+	return !lease->is_owner_gone && lease->state == MODEL_LEASE_OPEN;
+}
+
+static bool is_in_use(const struct model_lease *lease) {
+	return is_open(lease) && (lease->is_active || lease->is_in_transaction);
+}
+
+/* Lease time of what is not in the hold times: still open, or left by a process that is gone. */
+struct unfinished {
+	double held_ns;
+	bool is_known; /* false if somebody's end is unknown */
+};
+
+static void add_gone(struct unfinished *unfinished, const struct building *building,
+		     const struct model_lease *lease) {
+	bool has_end = lease->process != MODEL_NO_PROCESS &&
+		building->model->processes[lease->process].ended_ns != 0;
+	unfinished->is_known &= has_end;
+	unfinished->held_ns += (double)span_ns(lease->established_ns, lease->until_ns);
+}
+
+/* Folded leases count with their examples; those beyond have unknown ends. */
+static void add_folded(struct unfinished *unfinished, const struct building *building, uint32_t pool,
+		       uint64_t folded) {
+	uint64_t seen = 0;
+	for (size_t i = 0; i < building->model->example_count && folded > 0; i++) {
+		const struct model_ended *example = &building->model->examples[i];
+		if (example->pool != pool || example->left != MODEL_LEFT_OPEN)
+			continue;
+		seen += example->ended_ns != 0;
+		unfinished->held_ns += (double)span_ns(example->established_ns, example->ended_ns);
+	}
+	unfinished->is_known &= seen == folded;
+}
+
+static double pool_held_ns(const struct building *building, uint32_t pool) {
+	const struct model *model = building->model;
+	const struct model_totals *totals = &model->pools[pool].totals;
+	struct unfinished unfinished = {.is_known = true};
+	uint64_t folded = 0;
+	for (int how = 0; how < MODEL_HOW_COUNT; how++)
+		folded += totals->unreleased[MODEL_LEFT_OPEN][how];
+	add_folded(&unfinished, building, pool, folded);
+	for (size_t i = 0; i < model->lease_count; i++) {
+		const struct model_lease *lease = &model->leases[i];
+		if (lease->pool != pool)
+			continue;
+		if (is_open(lease))
+			unfinished.held_ns += (double)span_ns(lease->established_ns, lease->until_ns);
+		else if (lease->is_owner_gone && lease->left == MODEL_LEFT_OPEN)
+			add_gone(&unfinished, building, lease);
+	}
+	return unfinished.is_known ? (double)totals->time[MODEL_HOLD_TIME].sum_ns + unfinished.held_ns : NAN;
+}
+
+static bool pool_is_empty(const struct model_pool *pool, int64_t lease_count) {
+	uint64_t booked = pool->totals.first_ns | pool->totals.last_ns;
+	for (int i = 0; i < MODEL_COUNTER_COUNT; i++)
+		booked |= pool->totals.counter[i];
+	for (int i = 0; i < MODEL_LEFT_COUNT * MODEL_HOW_COUNT; i++)
+		booked |= pool->totals.unreleased[i / MODEL_HOW_COUNT][i % MODEL_HOW_COUNT];
+	return booked == 0 && lease_count == 0;
+}
+
+static int64_t at_least(int64_t value, int64_t least) {
+	return value > least ? value : least;
+}
+
+static void build_pool(struct building *building, uint32_t number) {
+	const struct model_pool *from = &building->model->pools[number];
+	int64_t leases = 0;
+	int64_t open = 0;
+	int64_t in_use = 0;
+	for (size_t i = 0; i < building->model->lease_count; i++) {
+		const struct model_lease *lease = &building->model->leases[i];
+		leases += lease->pool == number;
+		open += lease->pool == number && is_open(lease);
+		in_use += lease->pool == number && is_in_use(lease);
+	}
+	if (pool_is_empty(from, leases))
+		return;
+	struct report_pool *pool = &building->report->pools[building->report->pool_count++];
+	*pool = (struct report_pool){.role = known_text(from->role),
+				     .host = known_text(from->host),
+				     .port = known_text(from->port),
+				     .database = known_text(from->database),
+				     .user = known_text(from->user),
+				     .application_name = known_text(from->application_name),
+				     .open = open,
+				     .peak_open = at_least(from->totals.open_peak, open),
+				     .capacity = REPORT_UNKNOWN,
+				     .utilization = NAN,
+				     .status = "unknown"};
+	pool->mean_open =
+		building->duration_ns > 0 ? pool_held_ns(building, number) / building->duration_ns : NAN;
+	pool->in_use = use_count(building, in_use);
+	pool->peak_in_use = use_count(building, at_least(from->totals.in_use_peak, in_use));
+	pool->connect_time = times_of(&from->totals.time[MODEL_CONNECT_TIME]);
+	pool->hold_time = times_of(&from->totals.time[MODEL_HOLD_TIME]);
+	pool->use_time = use_times_of(building, &from->totals.time[MODEL_USE_TIME]);
+}
+
+static void build_pools(struct building *building) {
+	building->report->pools =
+		arena_array(building->arena, building->model->pool_count, sizeof *building->report->pools);
+	for (uint32_t i = 0; i < building->model->pool_count; i++)
+		build_pool(building, i);
+}
+
+static uint64_t count_all_hows(const struct model_totals *totals, enum model_left left) {
+	uint64_t count = 0;
+	for (int how = 0; how < MODEL_HOW_COUNT; how++)
+		count += totals->unreleased[left][how];
+	return count;
+}
+
+static void count_leases(struct report_totals *totals, const struct model *model) {
+	for (size_t i = 0; i < model->lease_count; i++) {
+		const struct model_lease *lease = &model->leases[i];
+		bool is_connecting = lease->state == MODEL_LEASE_CONNECTING;
+		totals->open += is_open(lease);
+		totals->in_use += is_in_use(lease);
+		totals->in_progress += is_connecting && !lease->is_owner_gone;
+		totals->abandoned += is_connecting && lease->is_owner_gone;
+		totals->unreleased += lease->is_owner_gone && lease->left == MODEL_LEFT_OPEN;
+	}
+}
+
+static void count_totals(struct report_totals *to, const struct model_totals *from) {
+	to->established = (int64_t)from->counter[MODEL_ESTABLISHED];
+	to->failed = (int64_t)from->counter[MODEL_FAILED];
+	to->abandoned =
+		(int64_t)(from->counter[MODEL_ABANDONED] + count_all_hows(from, MODEL_LEFT_CONNECTING) +
+			  count_all_hows(from, MODEL_LEFT_IN_CALL));
+	to->probes = (int64_t)from->counter[MODEL_PROBES];
+	to->probes_answered = (int64_t)from->counter[MODEL_PROBES_ANSWERED];
+	to->resets = (int64_t)from->counter[MODEL_RESETS];
+	to->resets_succeeded = (int64_t)from->counter[MODEL_RESETS_OK];
+	to->finished = (int64_t)(from->counter[MODEL_FINISHED] + from->counter[MODEL_FINISHED_ELSEWHERE]);
+	to->failed_finished = (int64_t)from->counter[MODEL_FAILED_FINISHED];
+	to->finish_unseen = (int64_t)from->counter[MODEL_FINISH_UNSEEN];
+	to->double_finish = (int64_t)from->counter[MODEL_DOUBLE_FINISH];
+	to->inherited_finish = (int64_t)from->counter[MODEL_INHERITED_FINISH];
+	to->unreleased = (int64_t)count_all_hows(from, MODEL_LEFT_OPEN);
+	to->uses = (int64_t)from->counter[MODEL_USES_ENDED];
+}
+
+static double mean_open(const struct building *building) {
+	double held_ns = 0;
+	for (uint32_t i = 0; i < building->model->pool_count; i++)
+		held_ns += pool_held_ns(building, i);
+	return building->duration_ns > 0 ? held_ns / building->duration_ns : NAN;
+}
+
+static void build_totals(struct building *building) {
+	const struct model *model = building->model;
+	struct report *report = building->report;
+	struct report_totals *totals = &report->totals;
+	struct model_totals sum = {0};
+	for (size_t i = 0; i < model->pool_count; i++)
+		model_totals_add(&sum, building->arena, &model->pools[i].totals);
+	count_totals(totals, &sum);
+	count_leases(totals, model);
+	totals->attempts = totals->established + totals->failed + totals->abandoned + totals->in_progress;
+	totals->peak_open = at_least(model->run.open_peak, totals->open);
+	totals->mean_open = mean_open(building);
+	totals->peak_in_use = use_count(building, at_least(model->run.in_use_peak, totals->in_use));
+	totals->in_use = use_count(building, totals->in_use);
+	totals->uses = use_count(building, totals->uses);
+	totals->inherited_use = REPORT_UNKNOWN;
+	totals->returned_late = REPORT_UNKNOWN;
+	report->connect_time = times_of(&sum.time[MODEL_CONNECT_TIME]);
+	report->failed_time = times_of(&sum.time[MODEL_FAILED_TIME]);
+	report->hold_time = times_of(&sum.time[MODEL_HOLD_TIME]);
+	report->use_time = use_times_of(building, &sum.time[MODEL_USE_TIME]);
+	report->held = (struct report_held){NAN, NAN, NAN};
+	if (model->has_uses)
+		report->held =
+			(struct report_held){seconds_of((double)sum.counter[MODEL_IN_QUERY_NS]),
+					     seconds_of((double)sum.counter[MODEL_IDLE_IN_TRANSACTION_NS]),
+					     seconds_of((double)sum.counter[MODEL_IDLE_NS])};
+}
+
+static void build_phases(struct building *building) {
+	const struct histogram *phases = building->model->phase_time;
+	struct report_phases *to = &building->report->connect_phases;
+	to->tcp = times_of(&phases[MODEL_PHASE_TCP]);
+	to->tls = times_of(&phases[MODEL_PHASE_TLS]);
+	to->auth = times_of(&phases[MODEL_PHASE_AUTH]);
+	to->is_known = to->tcp.count + to->tls.count + to->auth.count > 0;
+}
+
+/* ---- Failures --------------------------------------------------------------------------------- */
+
+static int compare_failures(const void *a, const void *b) {
+	const struct report_failure *left = a;
+	const struct report_failure *right = b;
+	if (left->count != right->count)
+		return left->count > right->count ? -1 : 1;
+	return strcmp(left->message, right->message);
+}
+
+static void build_failures(struct building *building) {
+	const struct model *model = building->model;
+	struct report *report = building->report;
+	report->failure_count = model->failure_count;
+	report->failures = arena_array(building->arena, model->failure_count, sizeof *report->failures);
+	for (size_t i = 0; i < model->failure_count; i++) {
+		const struct model_failure *from = &model->failures[i];
+		report->failures[i] = (struct report_failure){.class_name = from->class_name,
+							      .count = (int64_t)from->count,
+							      .sqlstate = known_text(from->sqlstate),
+							      .message = from->text,
+							      .first = instant_of(building, from->first_ns),
+							      .last = instant_of(building, from->last_ns)};
+	}
+	qsort(report->failures, report->failure_count, sizeof *report->failures, compare_failures);
+}
+
+/* ---- Processes -------------------------------------------------------------------------------- */
+
+static int compare_processes(const void *a, const void *b) {
+	const struct model_process *left = *(const struct model_process *const *)a;
+	const struct model_process *right = *(const struct model_process *const *)b;
+	if (left->attached_ns != right->attached_ns)
+		return left->attached_ns < right->attached_ns ? -1 : 1;
+	return (left->pid > right->pid) - (left->pid < right->pid);
+}
+
+static void build_processes(struct building *building) {
+	const struct model *model = building->model;
+	struct report *report = building->report;
+	const struct model_process **order =
+		arena_array(building->arena, model->process_count, sizeof *order);
+	for (size_t i = 0; i < model->process_count; i++)
+		order[i] = &model->processes[i];
+	qsort(order, model->process_count, sizeof *order, compare_processes);
+	report->process_count = model->process_count;
+	report->processes = arena_array(building->arena, model->process_count, sizeof *report->processes);
+	for (size_t i = 0; i < model->process_count; i++) {
+		const struct model_process *from = order[i];
+		uint64_t started_ns = from->started_ns != 0 ? from->started_ns : from->attached_ns;
+		report->processes[i] =
+			(struct report_process){.pid = from->pid,
+						.parent = known_number(from->parent_pid),
+						.role = known_text(from->role),
+						.exe = known_text(from->exe),
+						.script = known_text(from->script),
+						.started = instant_of(building, started_ns),
+						.ended = instant_of(building, from->ended_ns),
+						.how_ended = model_how_ended_name(from->how_ended),
+						.open = (int64_t)from->open_count};
+	}
+}
+
+/* ---- Sites ------------------------------------------------------------------------------------ */
+
+/* What the slots add to a site's totals. */
+struct site_slots {
+	int64_t leases;
+	int64_t open;
+	int64_t connecting; /* also those of processes that are gone */
+};
+
+static struct site_slots *count_site_slots(const struct building *building) {
+	struct site_slots *slots = arena_array(building->arena, building->model->site_count, sizeof *slots);
+	for (size_t i = 0; i < building->model->lease_count; i++) {
+		const struct model_lease *lease = &building->model->leases[i];
+		if (lease->site >= building->model->site_count)
+			continue;
+		slots[lease->site].leases++;
+		slots[lease->site].open += is_open(lease);
+		slots[lease->site].connecting += lease->state == MODEL_LEASE_CONNECTING;
+	}
+	return slots;
+}
+
+static void build_site(struct building *building, uint32_t number, const struct site_slots *slots) {
+	const struct model_totals *totals = &building->model->sites[number].totals;
+	const uint64_t *counter = totals->counter;
+	if (totals->first_ns == 0 && totals->first_finding_ns[MODEL_UNRELEASED_SEEN] == 0 &&
+	    slots->leases == 0)
+		return;
+	struct report_site *site = &building->report->sites[building->report->site_count++];
+	uint64_t ended_attempts = counter[MODEL_ESTABLISHED] + counter[MODEL_FAILED] +
+		counter[MODEL_ABANDONED] + count_all_hows(totals, MODEL_LEFT_CONNECTING) +
+		count_all_hows(totals, MODEL_LEFT_IN_CALL);
+	*site = (struct report_site){
+		.id = number,
+		.fingerprint = building->frames[number].fingerprint,
+		.frames = &building->frames[number],
+		.leases = (int64_t)(counter[MODEL_ESTABLISHED] + counter[MODEL_REVIVED]),
+		.attempts = (int64_t)ended_attempts + slots->connecting,
+		.failed = (int64_t)counter[MODEL_FAILED],
+		.open = slots->open,
+		.peak_open = at_least(totals->open_peak, slots->open),
+		.finished = (int64_t)(counter[MODEL_FINISHED] + counter[MODEL_FINISHED_ELSEWHERE]),
+		.connect_time = times_of(&totals->time[MODEL_CONNECT_TIME]),
+		.hold_time = times_of(&totals->time[MODEL_HOLD_TIME])};
+}
+
+static void build_sites(struct building *building) {
+	const struct model *model = building->model;
+	struct site_slots *slots = count_site_slots(building);
+	building->report->sites =
+		arena_array(building->arena, model->site_count, sizeof *building->report->sites);
+	for (uint32_t i = 0; i < model->site_count; i++)
+		build_site(building, i, &slots[i]);
+}
+
+static void resolve_frames(struct building *building, struct symbol_source *symbols) {
+	struct site_frames_namer namer = {building->arena, building->model, symbols, NULL};
+	building->frames =
+		arena_array(building->arena, building->model->site_count, sizeof *building->frames);
+	for (uint32_t i = 0; i < building->model->site_count; i++)
+		site_frames_resolve(&building->frames[i], &namer, i);
+	site_frames_namer_release(&namer);
+}
+
+/* ---- Findings --------------------------------------------------------------------------------- */
+
+static const struct report_example *build_examples(const struct building *building,
+						   const struct finding *finding) {
+	struct report_example *examples =
+		arena_array(building->arena, finding->example_count, sizeof *examples);
+	for (size_t i = 0; i < finding->example_count; i++) {
+		const struct finding_example *from = &finding->examples[i];
+		examples[i] = (struct report_example){.pid = from->pid,
+						      .backend_pid = known_number(from->backend_pid),
+						      .taken = instant_of(building, from->taken_ns),
+						      .age = seconds_of((double)from->age_ns),
+						      .test = known_text(from->test)};
+	}
+	return examples;
+}
+
+static void build_findings(struct building *building) {
+	struct report *report = building->report;
+	struct site_groups groups;
+	struct rule_findings found;
+	site_groups_build(&groups, building->arena, building->model, building->frames);
+	rule_judge_all(&found, building->arena, building->model, &groups);
+	report->finding_count = found.count;
+	report->findings = arena_array(building->arena, found.count, sizeof *report->findings);
+	for (size_t i = 0; i < found.count; i++) {
+		const struct finding *finding = &found.findings[i];
+		report->findings[i] =
+			(struct report_finding){.finding = finding,
+						.site = finding->site,
+						.pool = REPORT_UNKNOWN,
+						.first = instant_of(building, finding->first_ns),
+						.last = instant_of(building, finding->last_ns),
+						.examples = build_examples(building, finding),
+						.example_count = finding->example_count};
+	}
+}
+
+/* ---- The report ------------------------------------------------------------------------------- */
+
+void report_build(struct report *report, const struct model *model, struct symbol_source *symbols,
+		  const char *unrecorded_reason) {
+	struct building building = {.report = report, .arena = &report->arena, .model = model};
+	*report = (struct report){0};
+	build_run(&building);
+	resolve_frames(&building, symbols);
+	build_totals(&building);
+	build_phases(&building);
+	build_failures(&building);
+	build_pools(&building);
+	build_processes(&building);
+	build_sites(&building);
+	build_open_leases(&building);
+	build_findings(&building);
+	trust_judge(&report->trust, &report->arena, model, unrecorded_reason);
+	verdict_give(&report->verdict, &report->arena, report);
+}
+
+void report_release(struct report *report) {
+	arena_release(&report->arena);
+	*report = (struct report){0};
+}
+
+static int compare_site_id(const void *key, const void *element) {
+	int64_t id = *(const int64_t *)key;
+	int64_t other = ((const struct report_site *)element)->id;
+	return (id > other) - (id < other);
+}
+
+const struct report_site *report_find_site(const struct report *report, int64_t id) {
+	return bsearch(&id, report->sites, report->site_count, sizeof *report->sites, compare_site_id);
+}
+
+const struct site_frame *report_application_frame(const struct report_site *site) {
+	if (site == NULL || site->frames->application == SITE_NO_FRAME)
+		return NULL;
+	return &site->frames->frames[site->frames->application];
+}

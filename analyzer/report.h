@@ -1,0 +1,243 @@
+/*
+ * The report: every fact that any format shows, computed once. Its members are the keys of the JSON
+ * report (schema "pqlease/report-1"), which is the contract; renderers add nothing but form.
+ *
+ * Unknown is REPORT_UNKNOWN for counts, NAN for seconds and ratios, NULL for text and instants; a renderer
+ * never shows an unknown value as 0. Text is as the ledger had it: unsafe until a renderer made it safe.
+ */
+#ifndef PQLEASE_ANALYZER_REPORT_H
+#define PQLEASE_ANALYZER_REPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "analyzer/arena.h"
+#include "analyzer/finding.h"
+#include "analyzer/model.h"
+#include "analyzer/site_frames.h"
+
+#define REPORT_SCHEMA "pqlease/report-1"
+#define REPORT_UNKNOWN INT64_MIN
+
+struct report_run {
+	const char *id;
+	const char *host;
+	const char *const *command;
+	size_t command_count;
+	const char *started;
+	const char *ended;
+	double duration;
+	int64_t exit_code;
+	bool live;
+};
+
+struct report_count {
+	const char *key;
+	int64_t value;
+};
+
+struct report_verdict {
+	const char *cause;
+	const char *const *candidates;
+	size_t candidate_count;
+	const char *message;
+	const struct report_count *evidence;
+	size_t evidence_count;
+	const char *const *advice;
+	size_t advice_count;
+};
+
+struct report_lost {
+	int64_t leases;
+	int64_t sites;
+	int64_t processes;
+	int64_t torn;
+	int64_t other;
+};
+
+struct report_trust {
+	bool ok;
+	const char *const *reasons;
+	size_t reason_count;
+	int64_t processes;
+	struct report_lost lost;
+	int64_t history_overwritten;
+};
+
+struct report_totals {
+	int64_t attempts;
+	int64_t established;
+	int64_t failed;
+	int64_t abandoned;
+	int64_t in_progress;
+	int64_t probes;
+	int64_t probes_answered;
+	int64_t resets;
+	int64_t resets_succeeded;
+	int64_t finished;
+	int64_t failed_finished;
+	int64_t finish_unseen;
+	int64_t double_finish;
+	int64_t inherited_finish;
+	int64_t unreleased;
+	int64_t open;
+	int64_t peak_open;
+	double mean_open;
+	int64_t uses;
+	int64_t in_use;
+	int64_t peak_in_use;
+	int64_t inherited_use;
+	int64_t returned_late;
+};
+
+/* A distribution in seconds; everything but count is NAN when it is empty. */
+struct report_times {
+	int64_t count;
+	double min;
+	double mean;
+	double p50;
+	double p90;
+	double p95;
+	double p99;
+	double max;
+};
+
+struct report_phases {
+	bool is_known;
+	struct report_times tcp;
+	struct report_times tls;
+	struct report_times auth;
+};
+
+struct report_held {
+	double in_query;
+	double idle_in_transaction;
+	double idle;
+};
+
+struct report_failure {
+	const char *class_name;
+	int64_t count;
+	const char *sqlstate;
+	const char *message;
+	const char *first;
+	const char *last;
+};
+
+struct report_pool {
+	const char *role;
+	const char *host;
+	const char *port;
+	const char *database;
+	const char *user;
+	const char *application_name;
+	int64_t open;
+	int64_t peak_open;
+	double mean_open;
+	int64_t in_use;
+	int64_t peak_in_use;
+	int64_t capacity;
+	const char *capacity_source;
+	double utilization;
+	const char *status;
+	struct report_times connect_time;
+	struct report_times hold_time;
+	struct report_times use_time;
+};
+
+struct report_process {
+	int64_t pid;
+	int64_t parent;
+	const char *role;
+	const char *exe;
+	const char *script;
+	const char *started;
+	const char *ended;
+	const char *how_ended;
+	int64_t open;
+};
+
+struct report_site {
+	int64_t id;
+	const char *fingerprint;
+	const struct site_frames *frames;
+	int64_t leases;
+	int64_t attempts;
+	int64_t failed;
+	int64_t open;
+	int64_t peak_open;
+	int64_t finished;
+	struct report_times connect_time;
+	struct report_times hold_time;
+};
+
+struct report_example {
+	int64_t pid;
+	int64_t backend_pid;
+	const char *taken;
+	double age;
+	const char *test;
+};
+
+struct report_finding {
+	const struct finding *finding;
+	int64_t site;
+	int64_t pool;
+	const char *first;
+	const char *last;
+	const struct report_example *examples;
+	size_t example_count;
+};
+
+struct report_lease {
+	int64_t pid;
+	int64_t backend_pid;
+	int64_t thread;
+	const char *role;
+	const char *state;
+	double age;
+	double idle_for;
+	int64_t site;
+	int64_t last_use_site;
+	int64_t dedicated; /* 0, 1 or REPORT_UNKNOWN */
+};
+
+struct report {
+	struct arena arena;
+	struct report_run run;
+	struct report_verdict verdict;
+	struct report_trust trust;
+	struct report_totals totals;
+	struct report_phases connect_phases;
+	struct report_times connect_time;
+	struct report_times failed_time;
+	struct report_times hold_time;
+	struct report_times use_time;
+	struct report_held held;
+	struct report_failure *failures;
+	size_t failure_count;
+	struct report_pool *pools;
+	size_t pool_count;
+	struct report_process *processes;
+	size_t process_count;
+	struct report_site *sites; /* only those that something was booked on */
+	size_t site_count;
+	struct report_finding *findings;
+	size_t finding_count;
+	struct report_lease *open_leases;
+	size_t open_lease_count;
+};
+
+/* Builds the report of a settled model (aftermath.h). `symbols` may be NULL. `unrecorded_reason` is shown
+ * if nothing was recorded; NULL: not known. The model and the symbols must outlive the report. */
+void report_build(struct report *report, const struct model *model, struct symbol_source *symbols,
+		  const char *unrecorded_reason);
+void report_release(struct report *report);
+
+/* The report's entry of a site number, NULL if it has none. */
+const struct report_site *report_find_site(const struct report *report, int64_t id);
+/* The application frame of a site, NULL if its stack is unknown. */
+const struct site_frame *report_application_frame(const struct report_site *site);
+
+#endif

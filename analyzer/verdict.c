@@ -1,0 +1,197 @@
+#include "analyzer/verdict.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* ---- Facts ------------------------------------------------------------------------------------ */
+
+/* What verdicts are given from: the findings, added up. */
+struct verdict_facts {
+	const struct report *report;
+	struct arena *arena;
+	uint64_t leaked;        /* established, never finished */
+	uint64_t failed_leaked; /* failed, never finished */
+	uint64_t leak_sites;
+	uint64_t problems; /* findings of level error or warning that are no leaks */
+	uint64_t suspicions;
+};
+
+static bool is_kind(const struct finding *finding, const char *kind) {
+	return strcmp(finding->kind, kind) == 0;
+}
+
+static void gather(struct verdict_facts *facts) {
+	for (size_t i = 0; i < facts->report->finding_count; i++) {
+		const struct finding *finding = facts->report->findings[i].finding;
+		bool is_leak = is_kind(finding, "never-finished");
+		bool is_failed_leak = is_kind(finding, "failed-not-finished");
+		facts->leaked += is_leak ? finding->count : 0;
+		facts->failed_leaked += is_failed_leak ? finding->count : 0;
+		facts->leak_sites += is_leak || is_failed_leak;
+		facts->problems += !is_leak && !is_failed_leak && finding->level != FINDING_NOTE;
+		facts->suspicions += finding->certainty == FINDING_SUSPICION;
+	}
+}
+
+/* ---- Predicates and sentences ------------------------------------------------------------------ */
+
+static bool is_unrecorded(const struct verdict_facts *facts) {
+	return facts->report->trust.processes == 0;
+}
+
+static const char *say_unrecorded(const struct verdict_facts *facts) {
+	return facts->report->run.live
+		? "Nothing is recorded yet: no process has called libpq so far."
+		: "Nothing was recorded, so nothing can be said: no process called libpq with the "
+		  "shim loaded.";
+}
+
+static bool is_leak(const struct verdict_facts *facts) {
+	return facts->leaked + facts->failed_leaked > 0;
+}
+
+static const char *say_leak(const struct verdict_facts *facts) {
+	uint64_t count = facts->leaked + facts->failed_leaked;
+	const char *what = facts->failed_leaked == 0 ? "connection"
+		: facts->leaked == 0                 ? "failed connection"
+						     : "connection";
+	return arena_text(facts->arena,
+			  "Leak: %" PRIu64 " %s%s from %" PRIu64 " place%s in the program %s never finished.",
+			  count, what, count == 1 ? "" : "s", facts->leak_sites,
+			  facts->leak_sites == 1 ? "" : "s", count == 1 ? "was" : "were");
+}
+
+static bool is_distrusted(const struct verdict_facts *facts) {
+	return !facts->report->trust.ok;
+}
+
+static const char *say_distrusted(const struct verdict_facts *facts) {
+	(void)facts;
+	return "Unsure: no leak was seen, but not everything was recorded.";
+}
+
+static bool is_suspicious(const struct verdict_facts *facts) {
+	return facts->suspicions > 0;
+}
+
+static const char *say_suspicious(const struct verdict_facts *facts) {
+	(void)facts;
+	return "Unsure: connections were held by processes that vanished; whether that is a leak cannot be "
+	       "told.";
+}
+
+static bool has_problems(const struct verdict_facts *facts) {
+	return facts->problems > 0;
+}
+
+static const char *say_problems(const struct verdict_facts *facts) {
+	(void)facts;
+	return "Unsure: no connection leaked, but libpq was used wrongly; see the findings.";
+}
+
+static bool is_unused(const struct verdict_facts *facts) {
+	return facts->report->totals.attempts == 0;
+}
+
+static const char *say_unused(const struct verdict_facts *facts) {
+	(void)facts;
+	return "Nothing wrong: no connection was asked for.";
+}
+
+static bool always(const struct verdict_facts *facts) {
+	(void)facts;
+	return true;
+}
+
+static const char *say_none(const struct verdict_facts *facts) {
+	const struct report_totals *totals = &facts->report->totals;
+	if (totals->open > 0)
+		return arena_text(facts->arena,
+				  "No leak found so far: %" PRId64 " of %" PRId64
+				  " connections are open, all others were finished.",
+				  totals->open, totals->established);
+	if (totals->established == 0)
+		return "No leak found: no connection was established.";
+	return arena_text(facts->arena, "No leak found: all of %" PRId64 " connection%s came to a known end.",
+			  totals->established, totals->established == 1 ? "" : "s");
+}
+
+/* ---- The table ---------------------------------------------------------------------------------- */
+
+enum { ADVICE_MAX = 3, CANDIDATES_MAX = 3 };
+
+/* The first line that applies is the verdict. */
+static const struct verdict_line {
+	bool (*applies)(const struct verdict_facts *facts);
+	const char *cause;
+	const char *(*message)(const struct verdict_facts *facts);
+	const char *candidates[CANDIDATES_MAX + 1];
+	const char *advice[ADVICE_MAX + 1];
+} verdict_lines[] = {
+	{is_unrecorded,
+	 "unsure",
+	 say_unrecorded,
+	 {NULL},
+	 {"Check that the program uses libpq, is dynamically linked, and is neither setuid nor started with "
+	  "a cleared "
+	  "environment.",
+	  NULL}},
+	{is_leak,
+	 "leak",
+	 say_leak,
+	 {NULL},
+	 {"Call PQfinish on every path that leaves the functions below, also when the connection has failed.",
+	  "A larger pool or a higher max_connections only delays the moment when the leak is felt.", NULL}},
+	{is_distrusted,
+	 "unsure",
+	 say_distrusted,
+	 {NULL},
+	 {"Record again with a larger PQLEASE_LEDGER_SIZE, or see the reasons.", NULL}},
+	{is_suspicious,
+	 "unsure",
+	 say_suspicious,
+	 {"leak", "external", NULL},
+	 {"Find out why the processes vanished: killed, crashed, or replaced by a program without the shim.",
+	  NULL}},
+	{has_problems, "unsure", say_problems, {NULL}, {NULL}},
+	{is_unused, "none", say_unused, {NULL}, {NULL}},
+	{always, "none", say_none, {NULL}, {NULL}},
+};
+
+static size_t list_length(const char *const *list) {
+	size_t length = 0;
+	while (list[length] != NULL)
+		length++;
+	return length;
+}
+
+static void fill_evidence(struct report_verdict *verdict, const struct verdict_facts *facts) {
+	const struct report_count evidence[] = {
+		{"never_finished", (int64_t)facts->leaked},
+		{"failed_not_finished", (int64_t)facts->failed_leaked},
+		{"sites", (int64_t)facts->leak_sites},
+		{"suspicions", (int64_t)facts->suspicions},
+		{"established", facts->report->totals.established},
+		{"finished", facts->report->totals.finished},
+	};
+	struct report_count *copy =
+		arena_array(facts->arena, sizeof evidence / sizeof evidence[0], sizeof *copy);
+	memcpy(copy, evidence, sizeof evidence);
+	verdict->evidence = copy;
+	verdict->evidence_count = sizeof evidence / sizeof evidence[0];
+}
+
+void verdict_give(struct report_verdict *verdict, struct arena *arena, const struct report *report) {
+	struct verdict_facts facts = {.report = report, .arena = arena};
+	const struct verdict_line *line = verdict_lines;
+	gather(&facts);
+	while (!line->applies(&facts))
+		line++;
+	*verdict = (struct report_verdict){.cause = line->cause,
+					   .message = line->message(&facts),
+					   .candidates = line->candidates,
+					   .candidate_count = list_length(line->candidates),
+					   .advice = line->advice,
+					   .advice_count = list_length(line->advice)};
+	fill_evidence(verdict, &facts);
+}

@@ -1,0 +1,12 @@
+/*
+ * The one sentence on top: what the run's trouble is, if any. A wrong verdict is worse than "unsure".
+ */
+#ifndef PQLEASE_ANALYZER_VERDICT_H
+#define PQLEASE_ANALYZER_VERDICT_H
+
+#include "analyzer/report.h"
+
+/* Needs the report's findings, totals and trust. */
+void verdict_give(struct report_verdict *verdict, struct arena *arena, const struct report *report);
+
+#endif
