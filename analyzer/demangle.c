@@ -59,17 +59,23 @@ static bool looks_mangled(const char *name) {
 	return strncmp(name, "_Z", 2) == 0 || strncmp(name, "_R", 2) == 0 || strncmp(name, "__Z", 3) == 0;
 }
 
+static char *cut(char *name) {
+	if (strlen(name) >= DEMANGLE_MAX_BYTES)
+		name[DEMANGLE_MAX_BYTES - 1] = '\0';
+	return name;
+}
+
 char *demangle(const char *linkage_name) {
 	char *plain = strndup(linkage_name, length_without_clone_marks(linkage_name));
 	struct output output;
 
-	if (plain == NULL || !looks_mangled(plain))
-		return plain;
-	for (size_t i = 0; i < sizeof DEMANGLERS / sizeof *DEMANGLERS; i++) {
+	if (plain == NULL)
+		return NULL;
+	for (size_t i = 0; looks_mangled(plain) && i < sizeof DEMANGLERS / sizeof *DEMANGLERS; i++) {
 		if (!run_demangler(DEMANGLERS[i], plain, &output))
 			continue;
 		free(plain);
 		return strndup(output.text, output.length);
 	}
-	return plain;
+	return cut(plain);
 }

@@ -7,7 +7,7 @@
 
 #include <stddef.h>
 
-#define DEMANGLE_MAX_BYTES 4096u /* longer results are cut */
+#define DEMANGLE_MAX_BYTES 4096u /* with the terminating zero; longer names are cut */
 
 /* A string to free(), or NULL when out of memory. Any bytes are accepted. */
 char *demangle(const char *linkage_name);

@@ -2,6 +2,7 @@
 
 #include <dwarf.h>
 #include <elfutils/libdw.h>
+#include <gelf.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -269,7 +270,7 @@ struct dwarf_index *dwarf_index_new(const struct elf_file *file) {
 	dwarf = dwarf_begin_elf(file->elf, DWARF_C_READ, NULL);
 	if (dwarf == NULL)
 		return NULL;
-	index = calloc(1, sizeof *index);
+	index = elf_file_has_whole_strings(file) ? calloc(1, sizeof *index) : NULL;
 	if (index == NULL) {
 		dwarf_end(dwarf);
 		return NULL;
@@ -297,11 +298,44 @@ struct place {
 	uint32_t line;
 };
 
+static bool holds_whole_string(const Elf_Data *section, const uint8_t *text) {
+	const uint8_t *start = section->d_buf;
+
+	if (start == NULL || text < start || text >= start + section->d_size)
+		return false;
+	return memchr(text, 0, section->d_size - (size_t)(text - start)) != NULL;
+}
+
+/* A string between the other values of an entry: libdw does not look where it ends. */
+static bool is_terminated(const Dwarf_Attribute *attribute) {
+	Elf *elf = dwarf_getelf(dwarf_cu_getdwarf(attribute->cu));
+	Elf_Scn *section = NULL;
+	size_t names;
+
+	if (elf == NULL || elf_getshdrstrndx(elf, &names) != 0)
+		return false;
+	while ((section = elf_nextscn(elf, section)) != NULL) {
+		GElf_Shdr header;
+		const char *name = gelf_getshdr(section, &header) != NULL
+			? elf_strptr(elf, names, header.sh_name)
+			: NULL;
+		const Elf_Data *bytes;
+		if (name == NULL || strstr(name, "debug_info") == NULL)
+			continue;
+		bytes = elf_getdata(section, NULL);
+		if (bytes != NULL && holds_whole_string(bytes, attribute->valp))
+			return true;
+	}
+	return false;
+}
+
 static const char *read_text(Dwarf_Die *die, unsigned name) {
 	Dwarf_Attribute attribute;
 
 	/* Follows DW_AT_abstract_origin and DW_AT_specification, also into other units. */
 	if (dwarf_attr_integrate(die, name, &attribute) == NULL)
+		return NULL;
+	if (dwarf_whatform(&attribute) == DW_FORM_string && !is_terminated(&attribute))
 		return NULL;
 	return dwarf_formstring(&attribute);
 }
@@ -336,9 +370,9 @@ static struct place find_call(struct scope *scope) {
 	uint64_t file = read_number(&scope->die, DW_AT_call_file);
 	uint64_t line = read_number(&scope->die, DW_AT_call_line);
 
-	if (line == 0 || line > UINT32_MAX || dwarf_diecu(&scope->die, &unit_die, NULL, NULL) == NULL)
+	if (dwarf_diecu(&scope->die, &unit_die, NULL, NULL) == NULL)
 		return place;
-	place.line = (uint32_t)line;
+	place.line = line <= UINT32_MAX ? (uint32_t)line : 0;
 	if (dwarf_getsrcfiles(&unit_die, &files, &file_count) == 0 && file < file_count)
 		place.file = dwarf_filesrc(files, file, NULL, NULL);
 	return place;

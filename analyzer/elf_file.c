@@ -255,6 +255,29 @@ bool elf_file_has_dwarf(const struct elf_file *file) {
 	return found && expanded_bytes <= EXPANDED_MAX_BYTES;
 }
 
+static bool is_string_section(const char *name) {
+	return strcmp(name, ".debug_str") == 0 || strcmp(name, ".debug_line_str") == 0 ||
+		strcmp(name, ".zdebug_str") == 0;
+}
+
+bool elf_file_has_whole_strings(const struct elf_file *file) {
+	Elf_Scn *section = NULL;
+	GElf_Shdr header;
+
+	while ((section = elf_nextscn(file->elf, section)) != NULL) {
+		const Elf_Data *text;
+		if (gelf_getshdr(section, &header) == NULL ||
+		    !is_string_section(name_of_section(file, &header)))
+			continue;
+		text = header.sh_type != SHT_NOBITS ? elf_getdata(section, NULL) : NULL;
+		if (text == NULL || text->d_buf == NULL || text->d_size == 0)
+			continue;
+		if (((const char *)text->d_buf)[text->d_size - 1] != '\0')
+			return false;
+	}
+	return true;
+}
+
 bool elf_file_is_code(const struct elf_file *file, uint64_t address) {
 	size_t cursor = SPAN_TABLE_START;
 

@@ -37,6 +37,10 @@ struct elf_file *elf_file_debug_of(const struct elf_file *file, const char *path
 /* True when the file has DWARF of a size that is safe to expand. */
 bool elf_file_has_dwarf(const struct elf_file *file);
 
+/* True when what libdw reads as strings ends inside its section; to be asked after libdw has expanded the
+ * sections. libdw 0.188 trusts .debug_line_str and reads past its end otherwise. */
+bool elf_file_has_whole_strings(const struct elf_file *file);
+
 /* True when an executable section holds the address; true for all if there are no sections. */
 bool elf_file_is_code(const struct elf_file *file, uint64_t address);
 

@@ -12,7 +12,7 @@ struct symbol {
 	uint64_t end; /* equal to start while unknown */
 	const char *name;
 	uint32_t section;
-	uint32_t rank;
+	uint32_t rank; /* 0 if its size is a guess */
 };
 
 struct elf_symbols {
@@ -51,15 +51,15 @@ static bool read_table(const struct elf_file *file, uint32_t type, struct table 
 
 /* Of symbols for the same bytes the one people know best wins. */
 static uint32_t rank_symbol(const GElf_Sym *entry, const char *name) {
-	uint32_t rank = 0;
+	uint32_t rank = entry->st_size > 0;
 
 	if (GELF_ST_TYPE(entry->st_info) != STT_NOTYPE)
-		rank += 8;
+		rank += 16;
 	if (GELF_ST_BIND(entry->st_info) == STB_GLOBAL)
-		rank += 4;
+		rank += 8;
 	else if (GELF_ST_BIND(entry->st_info) == STB_WEAK)
-		rank += 2;
-	return rank + (name[0] != '_');
+		rank += 4;
+	return name[0] != '_' ? rank + 2 : rank;
 }
 
 static bool is_function(const GElf_Sym *entry, const char *name) {
@@ -131,6 +131,19 @@ static void guess_ends(const struct elf_file *file, struct elf_symbols *symbols)
 	}
 }
 
+/* Labels of hand-written assembly inside a function are not functions. */
+static void drop_unsized_in_sized(struct elf_symbols *symbols) {
+	uint64_t sized_end = 0;
+
+	for (size_t i = 0; i < symbols->count; i++) {
+		struct symbol *symbol = &symbols->symbols[i];
+		if (symbol->rank > 0 && symbol->end > sized_end)
+			sized_end = symbol->end;
+		else if (symbol->rank == 0 && symbol->start < sized_end)
+			symbol->end = symbol->start;
+	}
+}
+
 static bool index_spans(struct elf_symbols *symbols) {
 	for (size_t i = 0; i < symbols->count; i++) {
 		const struct symbol *symbol = &symbols->symbols[i];
@@ -156,6 +169,7 @@ struct elf_symbols *elf_symbols_load(const struct elf_file *file) {
 	read_symbols(file, &table, symbols);
 	qsort(symbols->symbols, symbols->count, sizeof *symbols->symbols, compare_starts);
 	guess_ends(file, symbols);
+	drop_unsized_in_sized(symbols);
 	if (index_spans(symbols))
 		return symbols;
 failed:

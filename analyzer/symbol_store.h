@@ -59,7 +59,8 @@ enum symbol_store_status symbol_store_load_from(struct symbol_store *store, int 
 /*
  * Writes the store behind the mapped part, replacing an older block; a process killed in between
  * leaves a block that readers ignore. No byte below mapped_bytes is touched. On failure the file has
- * its former length. An existing file only; symbolic links are refused.
+ * its former length. An existing file only; symbolic links are refused. SIGXFSZ must be ignored for a
+ * file size limit to be an error.
  */
 enum symbol_store_status symbol_store_save(struct symbol_store *store, const char *path,
 					   uint64_t mapped_bytes);
