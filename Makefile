@@ -75,7 +75,7 @@ COMMON_CFLAGS = -std=gnu11 -O2 -g -D_GNU_SOURCE -DPQLEASE_VERSION='"$(VERSION)"'
 # exceptions and cancellation pass through the hooks.
 SHIM_CFLAGS = $(COMMON_CFLAGS) -fPIC -fvisibility=hidden -ftls-model=initial-exec \
 	-fasynchronous-unwind-tables -fexceptions -fno-strict-aliasing -I$(PG_INCLUDE) $(CFLAGS)
-SHIM_LDFLAGS = -shared -nodefaultlibs -Wl,-z,relro,-z,now,-z,noexecstack,-z,nodelete,--no-undefined,--as-needed \
+SHIM_LDFLAGS = -shared -nodefaultlibs -Wl,-Bsymbolic-functions,-z,relro,-z,now,-z,noexecstack,-z,nodelete,--no-undefined,--as-needed \
 	$(LDFLAGS)
 SHIM_LIBS = -lc
 

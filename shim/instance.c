@@ -39,7 +39,7 @@ static _Atomic uint32_t instance_count;
 /* ---- The caller's own bindings ---------------------------------------------------------------------- */
 
 static bool is_hooked(const char *name) {
-	for (int i = 0; i < LIBPQ_PQstatus; i++)
+	for (int i = 0; i < LIBPQ_HOOK_COUNT; i++)
 		if (strcmp(function_names[i], name) == 0)
 			return true;
 	return false;
@@ -80,7 +80,7 @@ static uintptr_t bound_sibling(const struct link_map *object, const char **sibli
 static bool fill_functions(struct instance *instance, void *hooks_from, void *accessors_from) {
 	for (int i = 0; i < LIBPQ_FUNCTION_COUNT; i++)
 		instance->function[i] =
-			loader_dlsym(i < LIBPQ_PQstatus ? hooks_from : accessors_from, function_names[i]);
+			loader_dlsym(i < LIBPQ_HOOK_COUNT ? hooks_from : accessors_from, function_names[i]);
 	return instance->api.PQconnectdb && instance->api.PQfinish && instance->api.PQstatus;
 }
 
@@ -180,8 +180,24 @@ static struct instance_binding find(uintptr_t caller, uint32_t generation) {
 	return bind_to(number, is_internal);
 }
 
+__thread uint32_t instance_named_by_thunk;
+
+uint32_t instance_of_function(const void *function) {
+	struct instance candidate = {0};
+	struct dl_find_object object;
+	if (!loader_find(function, &object))
+		return INSTANCES_MAX;
+	void *handle = handle_of(object.dlfo_link_map);
+	return handle && describe(&candidate, handle, handle) ? remember(&candidate) : INSTANCES_MAX;
+}
+
 struct instance_binding instance_of_caller(const void *caller) {
 	uintptr_t address = (uintptr_t)caller;
+	if (instance_named_by_thunk) {
+		uint32_t named = instance_named_by_thunk - 1;
+		instance_named_by_thunk = 0;
+		return bind_to(named, false);
+	}
 	uint32_t generation = atomic_load_explicit(&cache_generation, memory_order_acquire);
 	uint64_t word = atomic_load_explicit(cache_place(address), memory_order_relaxed);
 	if (word >> 16 == address && (word & 0xff) == (generation & 0xff)) {

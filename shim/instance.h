@@ -12,8 +12,7 @@
 #include <stdint.h>
 
 #include "shim/libpq_api.h"
-
-#define INSTANCES_MAX 16u
+#include "shim/loader_hooks.h"
 
 struct instance_binding {
 	const struct libpq_api *api; /* NULL: no libpq could be found for this caller */
@@ -24,6 +23,13 @@ struct instance_binding {
 /* `caller` is a return address in the calling object. Cached per address; no lock, no allocation of ours (dlopen
  * with RTLD_NOLOAD may allocate inside the loader at first sight of a caller). Any thread. */
 struct instance_binding instance_of_caller(const void *caller);
+
+/* The libpq that a function looked up with dlsym belongs to; INSTANCES_MAX if there is no room for another. */
+uint32_t instance_of_function(const void *function);
+
+/* Set by a thunk for the wrapper that it jumps to: instance number plus 1. Taken by the next instance_of_caller of
+ * the thread. */
+extern __thread uint32_t instance_named_by_thunk __attribute__((visibility("hidden")));
 
 /* The functions of an instance seen before. */
 const struct libpq_api *instance_api(uint32_t instance);

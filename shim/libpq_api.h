@@ -32,6 +32,7 @@ enum libpq_function {
 #undef ACCESSOR
 	LIBPQ_FUNCTION_COUNT
 };
+#define LIBPQ_HOOK_COUNT LIBPQ_PQstatus
 
 /* The functions of one libpq, by the types of its own header. */
 struct libpq_api {

@@ -1,13 +1,37 @@
 #include "shim/loader.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 bool loader_find(const void *address, struct dl_find_object *found) {
 	return _dl_find_object((void *)address, found) == 0;
 }
 
+/* By version, because the plain name would lead to our own hook: 2.34 moved both into libc. */
+static void *find_real(const char *name) {
+	static const char *const versions[] = {"GLIBC_2.34", "GLIBC_2.17", "GLIBC_2.2.5"};
+	void *real = NULL;
+	for (size_t i = 0; !real && i < sizeof versions / sizeof *versions; i++)
+		real = dlvsym(RTLD_NEXT, name, versions[i]);
+	return real;
+}
+
+loader_dlsym_function *loader_real_dlsym(void) {
+	static loader_dlsym_function *_Atomic real;
+	if (!real)
+		real = (loader_dlsym_function *)find_real("dlsym");
+	return real;
+}
+
+loader_dlopen_function *loader_real_dlopen(void) {
+	static loader_dlopen_function *_Atomic real;
+	if (!real)
+		real = (loader_dlopen_function *)find_real("dlopen");
+	return real;
+}
+
 void *loader_dlsym(void *handle, const char *name) {
-	return dlsym(handle, name);
+	return loader_real_dlsym()(handle, name);
 }
 
 /* glibc relocates the addresses of the dynamic section in place; other loaders (and the vDSO) leave them

@@ -18,6 +18,12 @@ bool loader_find(const void *address, struct dl_find_object *found);
 /* dlsym past any hook of ours; keeps the meaning of RTLD_NEXT for this library. */
 void *loader_dlsym(void *handle, const char *name);
 
+/* The real functions behind the hooks, found at the first call and never NULL. Any thread. */
+typedef void *loader_dlsym_function(void *handle, const char *name);
+typedef void *loader_dlopen_function(const char *path, int flags);
+loader_dlsym_function *loader_real_dlsym(void);
+loader_dlopen_function *loader_real_dlopen(void);
+
 /* Where an object's calls through PLT and GOT lead. */
 struct loader_relocations {
 	const struct link_map *object;
