@@ -89,10 +89,6 @@ bool ledger_file_layout(struct ledger_header *header, uint64_t size_bytes) {
 
 /* ---- Space ---------------------------------------------------------------------------------- */
 
-static bool extent_is_ready(struct ledger_header *header, uint64_t extent) {
-	return atomic_load_explicit(&header->extent_ready[extent / 64], memory_order_acquire) >> (extent % 64) & 1;
-}
-
 static bool extent_populate(struct ledger_header *header, uint64_t extent) {
 	uint64_t start = extent * header->extent_bytes;
 	uint64_t length_bytes = header->extent_bytes;
@@ -112,7 +108,7 @@ static bool extent_populate(struct ledger_header *header, uint64_t extent) {
 bool ledger_file_populate(struct ledger_header *header, uint64_t offset, uint64_t length_bytes) {
 	uint64_t last = (offset + length_bytes - 1) / header->extent_bytes;
 	for (uint64_t extent = offset / header->extent_bytes; extent <= last; extent++)
-		if (!extent_is_ready(header, extent) && !extent_populate(header, extent))
+		if (!ledger_file_extent_is_ready(header, extent) && !extent_populate(header, extent))
 			return false;
 	return true;
 }

@@ -58,9 +58,23 @@ enum ledger_file_status ledger_file_join(struct ledger_map *map, const char *pat
 
 void ledger_file_unmap(struct ledger_map *map);
 
-/* Makes sure that [offset, offset + length) of the file has backing pages. Cheap when it has (a load);
- * false when the file system is full, counted once in lost[LEDGER_LOST_SPACE]. Any thread. */
+/* Makes sure that [offset, offset + length) of the file has backing pages; false when the file system is full,
+ * counted in lost[LEDGER_LOST_SPACE]. Any thread. */
 bool ledger_file_populate(struct ledger_header *header, uint64_t offset, uint64_t length_bytes);
+
+/* Whether an extent has backing pages: a load. */
+static inline bool ledger_file_extent_is_ready(const struct ledger_header *header, uint64_t extent) {
+	return atomic_load_explicit(&header->extent_ready[extent / 64], memory_order_acquire) >> (extent % 64) & 1;
+}
+
+/* As ledger_file_populate, for what usually is there. */
+static inline bool ledger_file_is_backed(struct ledger_header *header, uint64_t offset, uint64_t length_bytes) {
+	int shift = __builtin_ctzll(header->extent_bytes);
+	uint64_t first = offset >> shift;
+	if (first == (offset + length_bytes - 1) >> shift && ledger_file_extent_is_ready(header, first))
+		return true;
+	return ledger_file_populate(header, offset, length_bytes);
+}
 
 /* Whether a word of a command line or a file name may be stored: it looks like neither a conninfo,
  * a URI, code nor an assignment. Pure. */

@@ -14,7 +14,7 @@ void ledger_count_loss(struct ledger_header *ledger, enum ledger_loss loss) {
 void *ledger_unit(struct ledger_header *ledger, enum ledger_section_kind kind, uint64_t number) {
 	const struct ledger_section *section = &ledger->section[kind];
 	uint64_t offset = section->offset + number * section->entry_size_bytes;
-	if (number >= section->capacity || !ledger_file_populate(ledger, offset, section->entry_size_bytes))
+	if (number >= section->capacity || !ledger_file_is_backed(ledger, offset, section->entry_size_bytes))
 		return NULL;
 	return (char *)ledger + offset;
 }

@@ -169,31 +169,46 @@ static void change_cell(_Atomic uint64_t *cell, uint32_t epoch, enum cell_change
 	}
 }
 
-static void change_metric(struct ledger_timeline *timeline, uint32_t second, enum ledger_metric metric,
-			  enum cell_change change, uint32_t value) {
-	uint32_t minute = second / 60;
-	uint32_t hour = second / 3600;
-	change_cell(&timeline->second[metric][second % LEDGER_SECOND_CELLS], second, change, value);
-	change_cell(&timeline->minute[metric][minute % LEDGER_MINUTE_CELLS], minute, change, value);
-	change_cell(&timeline->hour[metric][hour % LEDGER_HOUR_CELLS], hour, change, value);
-}
+/* The moment of an event as the three resolutions see it, computed once per event. */
+struct moment {
+	struct ledger_header *ledger;
+	uint32_t second;
+	uint32_t minute;
+	uint32_t hour;
+};
 
-/* The run's timeline is number 0; a pool without one of its own has only the run's. */
-static void change_metric_of(const struct ledger_account *account, uint64_t now_ns, uint32_t number,
-			     enum ledger_metric metric, enum cell_change change, uint32_t value) {
-	struct ledger_timeline *timeline = ledger_unit(account->ledger, LEDGER_TIMELINES, number);
-	uint64_t created_ns = account->ledger->created_monotonic_ns;
+static struct moment moment_of(struct ledger_header *ledger, uint64_t now_ns) {
+	uint64_t created_ns = ledger->created_monotonic_ns;
 	uint32_t second = (uint32_t)((now_ns > created_ns ? now_ns - created_ns : 0) / 1000000000u);
-	if (timeline)
-		change_metric(timeline, second, metric, change, value);
+	return (struct moment){ledger, second, second / 60, second / 3600};
 }
 
-static void change_open(const struct ledger_account *account, uint64_t now_ns, uint32_t timeline, int64_t before,
-			int64_t after) {
-	int64_t higher = before > after ? before : after;
-	change_metric_of(account, now_ns, timeline, LEDGER_METRIC_OPEN, CELL_SET, after > 0 ? (uint32_t)after : 0);
-	change_metric_of(account, now_ns, timeline, LEDGER_METRIC_OPEN_PEAK, CELL_RAISE,
-			 higher > 0 ? (uint32_t)higher : 0);
+static void change_metric(const struct moment *at, struct ledger_timeline *timeline, enum ledger_metric metric,
+			  enum cell_change change, uint32_t value) {
+	change_cell(&timeline->second[metric][at->second % LEDGER_SECOND_CELLS], at->second, change, value);
+	change_cell(&timeline->minute[metric][at->minute % LEDGER_MINUTE_CELLS], at->minute, change, value);
+	change_cell(&timeline->hour[metric][at->hour % LEDGER_HOUR_CELLS], at->hour, change, value);
+}
+
+static uint32_t as_value(int64_t gauge) {
+	return gauge > 0 ? (uint32_t)gauge : 0;
+}
+
+static void change_open(const struct moment *at, uint32_t number, int64_t before, int64_t after) {
+	struct ledger_timeline *timeline = ledger_unit(at->ledger, LEDGER_TIMELINES, number);
+	if (!timeline)
+		return;
+	change_metric(at, timeline, LEDGER_METRIC_OPEN, CELL_SET, as_value(after));
+	change_metric(at, timeline, LEDGER_METRIC_OPEN_PEAK, CELL_RAISE, as_value(before > after ? before : after));
+}
+
+static void count_attempt(const struct moment *at, uint32_t number, bool has_failed) {
+	struct ledger_timeline *timeline = ledger_unit(at->ledger, LEDGER_TIMELINES, number);
+	if (!timeline)
+		return;
+	change_metric(at, timeline, LEDGER_METRIC_ATTEMPTS, CELL_ADD, 1);
+	if (has_failed)
+		change_metric(at, timeline, LEDGER_METRIC_FAILURES, CELL_ADD, 1);
 }
 
 /* Returns the gauge after the change. */
@@ -209,18 +224,16 @@ void ledger_add_open(const struct ledger_account *account, int change, uint64_t 
 	int64_t open = change_gauge(&account->ledger->open, &account->ledger->open_peak, change);
 	int64_t pool_open = change_gauge(&pool->totals.open, &pool->totals.open_peak, change);
 	change_gauge(&site->open, &site->open_peak, change);
-	change_open(account, now_ns, 0, open - change, open);
-	if (pool->timeline)
-		change_open(account, now_ns, pool->timeline, pool_open - change, pool_open);
+	struct moment at = moment_of(account->ledger, now_ns);
+	change_open(&at, 0, open - change, open);
+	if (pool->timeline) /* a pool without a timeline of its own has only the run's */
+		change_open(&at, pool->timeline, pool_open - change, pool_open);
 }
 
 void ledger_add_attempt(const struct ledger_account *account, bool has_failed, uint64_t now_ns) {
+	struct moment at = moment_of(account->ledger, now_ns);
 	uint32_t own = account_pool(account)->timeline;
-	for (uint32_t timeline = 0;; timeline = own) {
-		change_metric_of(account, now_ns, timeline, LEDGER_METRIC_ATTEMPTS, CELL_ADD, 1);
-		if (has_failed)
-			change_metric_of(account, now_ns, timeline, LEDGER_METRIC_FAILURES, CELL_ADD, 1);
-		if (timeline == own)
-			return;
-	}
+	count_attempt(&at, 0, has_failed);
+	if (own)
+		count_attempt(&at, own, has_failed);
 }

@@ -1,7 +1,7 @@
 #include "shim/libpq_facts.h"
 
 #include <malloc.h>
-#include <string.h>
+#include <stddef.h>
 
 #include "shim/failure.h"
 #include "shim/ledger_file.h"
@@ -12,11 +12,14 @@ static enum lease_outcome outcome_of(ConnStatusType status) {
 
 /* A server that accepted the connection vouches for its names; a failed attempt's may be anything. */
 static bool may_be_stored(const char *text, enum lease_outcome outcome) {
-	if (!text || !*text)
+	if (!text)
 		return true;
-	if (outcome == LEASE_ESTABLISHED)
-		return !strchr(text, '@') && !strchr(text, '=') && !strstr(text, "://");
-	return ledger_text_is_harmless(text);
+	if (outcome != LEASE_ESTABLISHED)
+		return ledger_text_is_harmless(text);
+	for (; *text; text++)
+		if (*text == '@' || *text == '=' || (*text == ':' && text[1] == '/' && text[2] == '/'))
+			return false;
+	return true;
 }
 
 static struct ledger_endpoint_facts endpoint_of(const struct libpq_api *api, const PGconn *conn,
