@@ -443,7 +443,7 @@ static void read_lease(const struct reading *reading, const struct ledger_lease 
 	to->role = string_of(reading, from->role);
 	to->test = string_of(reading, from->test);
 	to->begun_ns = from->begun_ns;
-	to->established_ns = from->established_ns;
+	to->established_ns = from->held_since_ns != 0 ? from->held_since_ns : from->established_ns;
 	to->last_event_ns = from->last_event_ns;
 	to->uses = from->uses;
 	read_lease_flags(from->flags, to);

@@ -14,8 +14,8 @@ bool rule_double_finish(const struct rule_input *input, struct finding *finding)
 	finding->last_ns = totals->last_finding_ns[MODEL_DOUBLE_FINISH_SEEN];
 	finding->message =
 		arena_text(input->arena,
-			   "%" PRIu64 " connection%s taken here %s finished twice: the second PQfinish "
-			   "works on freed memory",
-			   finding->count, rule_plural(finding->count), finding->count == 1 ? "was" : "were");
+			   "PQfinish was called here %" PRIu64 " time%s for a connection that had been "
+			   "finished already: it works on freed memory",
+			   finding->count, rule_plural(finding->count));
 	return true;
 }

@@ -1,0 +1,387 @@
+#include "analyzer/render/render_json.h"
+
+#include <math.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "analyzer/options.h"
+#include "analyzer/report.h"
+#include "analyzer/text.h"
+
+/* Fifteen digits hold every nanosecond of ten days and show no noise of binary fractions. */
+enum { DUMP_FLAGS = JSON_INDENT(2) | JSON_REAL_PRECISION(15) };
+
+/* ---- Values ----------------------------------------------------------------------------------- */
+
+static json_t *text_value(const char *text) {
+	struct arena arena = {NULL};
+	json_t *value = text != NULL ? json_string(text_valid_utf8(&arena, text)) : json_null();
+	arena_release(&arena);
+	return value;
+}
+
+static json_t *count_value(int64_t count) {
+	return count != REPORT_UNKNOWN ? json_integer(count) : json_null();
+}
+
+static json_t *real_value(double value) {
+	return isfinite(value) ? json_real(value) : json_null();
+}
+
+static json_t *flag_value(int64_t flag) {
+	return flag != REPORT_UNKNOWN ? json_boolean(flag) : json_null();
+}
+
+static json_t *text_list(const char *const *texts, size_t count) {
+	json_t *list = json_array();
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(list, text_value(texts[i]));
+	return list;
+}
+
+/* ---- Flat objects, by tables of their members --------------------------------------------------- */
+
+struct field {
+	const char *key;
+	enum { FIELD_COUNT, FIELD_REAL, FIELD_TEXT, FIELD_BOOL, FIELD_FLAG, FIELD_TIMES } type;
+	size_t offset;
+};
+
+#define FIELD(type, structure, member) \
+	{ #member, FIELD_##type, offsetof(struct structure, member) }
+#define FIELD_AS(type, structure, member, key) \
+	{ key, FIELD_##type, offsetof(struct structure, member) }
+#define FIELD_END \
+	{ NULL, FIELD_COUNT, 0 }
+
+static const struct field times_fields[] = {
+	FIELD(COUNT, report_times, count), FIELD(REAL, report_times, min), FIELD(REAL, report_times, mean),
+	FIELD(REAL, report_times, p50),    FIELD(REAL, report_times, p90), FIELD(REAL, report_times, p95),
+	FIELD(REAL, report_times, p99),    FIELD(REAL, report_times, max), FIELD_END};
+
+static void add_fields(json_t *object, const struct field *fields, const void *structure);
+
+static json_t *object_of(const struct field *fields, const void *structure) {
+	json_t *object = json_object();
+	add_fields(object, fields, structure);
+	return object;
+}
+
+static json_t *field_value(const struct field *field, const void *member) {
+	switch (field->type) {
+	case FIELD_COUNT:
+		return count_value(*(const int64_t *)member);
+	case FIELD_REAL:
+		return real_value(*(const double *)member);
+	case FIELD_TEXT:
+		return text_value(*(const char *const *)member);
+	case FIELD_BOOL:
+		return json_boolean(*(const bool *)member);
+	case FIELD_FLAG:
+		return flag_value(*(const int64_t *)member);
+	case FIELD_TIMES:
+		return object_of(times_fields, member);
+	}
+	return json_null();
+}
+
+static void add_fields(json_t *object, const struct field *fields, const void *structure) {
+	for (const struct field *field = fields; field->key != NULL; field++)
+		json_object_set_new(object, field->key,
+				    field_value(field, (const char *)structure + field->offset));
+}
+
+static json_t *list_of(const struct field *fields, const void *elements, size_t count, size_t element_bytes) {
+	json_t *list = json_array();
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(list, object_of(fields, (const char *)elements + i * element_bytes));
+	return list;
+}
+
+static const struct field run_fields[] = {
+	FIELD(TEXT, report_run, started),  FIELD(TEXT, report_run, ended),
+	FIELD(REAL, report_run, duration), FIELD(COUNT, report_run, exit_code),
+	FIELD(BOOL, report_run, live),     FIELD_END};
+
+static const struct field lost_fields[] = {
+	FIELD(COUNT, report_lost, leases),    FIELD(COUNT, report_lost, sites),
+	FIELD(COUNT, report_lost, processes), FIELD(COUNT, report_lost, torn),
+	FIELD(COUNT, report_lost, other),     FIELD_END};
+
+static const struct field totals_fields[] = {FIELD(COUNT, report_totals, attempts),
+					     FIELD(COUNT, report_totals, established),
+					     FIELD(COUNT, report_totals, failed),
+					     FIELD(COUNT, report_totals, abandoned),
+					     FIELD(COUNT, report_totals, in_progress),
+					     FIELD(COUNT, report_totals, probes),
+					     FIELD(COUNT, report_totals, probes_answered),
+					     FIELD(COUNT, report_totals, resets),
+					     FIELD(COUNT, report_totals, resets_succeeded),
+					     FIELD(COUNT, report_totals, finished),
+					     FIELD(COUNT, report_totals, failed_finished),
+					     FIELD(COUNT, report_totals, finish_unseen),
+					     FIELD(COUNT, report_totals, double_finish),
+					     FIELD(COUNT, report_totals, inherited_finish),
+					     FIELD(COUNT, report_totals, unreleased),
+					     FIELD(COUNT, report_totals, open),
+					     FIELD(COUNT, report_totals, peak_open),
+					     FIELD(REAL, report_totals, mean_open),
+					     FIELD(COUNT, report_totals, uses),
+					     FIELD(COUNT, report_totals, in_use),
+					     FIELD(COUNT, report_totals, peak_in_use),
+					     FIELD(COUNT, report_totals, inherited_use),
+					     FIELD(COUNT, report_totals, returned_late),
+					     FIELD_END};
+
+static const struct field phases_fields[] = {FIELD(TIMES, report_phases, tcp),
+					     FIELD(TIMES, report_phases, tls),
+					     FIELD(TIMES, report_phases, auth), FIELD_END};
+
+static const struct field held_fields[] = {FIELD(REAL, report_held, in_query),
+					   FIELD(REAL, report_held, idle_in_transaction),
+					   FIELD(REAL, report_held, idle), FIELD_END};
+
+static const struct field failure_fields[] = {FIELD_AS(TEXT, report_failure, class_name, "class"),
+					      FIELD(COUNT, report_failure, count),
+					      FIELD(TEXT, report_failure, sqlstate),
+					      FIELD(TEXT, report_failure, message),
+					      FIELD(TEXT, report_failure, first),
+					      FIELD(TEXT, report_failure, last),
+					      FIELD_END};
+
+static const struct field pool_fields[] = {FIELD(TEXT, report_pool, role),
+					   FIELD(TEXT, report_pool, host),
+					   FIELD(TEXT, report_pool, port),
+					   FIELD(TEXT, report_pool, database),
+					   FIELD(TEXT, report_pool, user),
+					   FIELD(TEXT, report_pool, application_name),
+					   FIELD(COUNT, report_pool, open),
+					   FIELD(COUNT, report_pool, peak_open),
+					   FIELD(REAL, report_pool, mean_open),
+					   FIELD(COUNT, report_pool, in_use),
+					   FIELD(COUNT, report_pool, peak_in_use),
+					   FIELD(COUNT, report_pool, capacity),
+					   FIELD(TEXT, report_pool, capacity_source),
+					   FIELD(REAL, report_pool, utilization),
+					   FIELD(TEXT, report_pool, status),
+					   FIELD(TIMES, report_pool, connect_time),
+					   FIELD(TIMES, report_pool, hold_time),
+					   FIELD(TIMES, report_pool, use_time),
+					   FIELD_END};
+
+static const struct field process_fields[] = {
+	FIELD(COUNT, report_process, pid),   FIELD(COUNT, report_process, parent),
+	FIELD(TEXT, report_process, role),   FIELD(TEXT, report_process, exe),
+	FIELD(TEXT, report_process, script), FIELD(TEXT, report_process, started),
+	FIELD(TEXT, report_process, ended),  FIELD(TEXT, report_process, how_ended),
+	FIELD(COUNT, report_process, open),  FIELD_END};
+
+static const struct field site_fields[] = {FIELD(COUNT, report_site, leases),
+					   FIELD(COUNT, report_site, attempts),
+					   FIELD(COUNT, report_site, failed),
+					   FIELD(COUNT, report_site, open),
+					   FIELD(COUNT, report_site, peak_open),
+					   FIELD(COUNT, report_site, finished),
+					   FIELD(TIMES, report_site, connect_time),
+					   FIELD(TIMES, report_site, hold_time),
+					   FIELD_END};
+
+static const struct field example_fields[] = {
+	FIELD(COUNT, report_example, pid),  FIELD(COUNT, report_example, backend_pid),
+	FIELD(TEXT, report_example, taken), FIELD(REAL, report_example, age),
+	FIELD(TEXT, report_example, test),  FIELD_END};
+
+static const struct field lease_fields[] = {FIELD(COUNT, report_lease, pid),
+					    FIELD(COUNT, report_lease, backend_pid),
+					    FIELD(COUNT, report_lease, thread),
+					    FIELD(TEXT, report_lease, role),
+					    FIELD(TEXT, report_lease, state),
+					    FIELD(REAL, report_lease, age),
+					    FIELD(REAL, report_lease, idle_for),
+					    FIELD(COUNT, report_lease, site),
+					    FIELD(COUNT, report_lease, last_use_site),
+					    FIELD(FLAG, report_lease, dedicated),
+					    FIELD_END};
+
+/* ---- Objects with lists inside ------------------------------------------------------------------ */
+
+static json_t *tool_value(void) {
+	return json_pack("{s:s, s:s}", "name", "pqlease", "version", PQLEASE_VERSION);
+}
+
+static json_t *run_value(const struct report_run *run) {
+	json_t *object = json_object();
+	json_object_set_new(object, "id", text_value(run->id));
+	json_object_set_new(object, "host", text_value(run->host));
+	json_object_set_new(object, "command", text_list(run->command, run->command_count));
+	add_fields(object, run_fields, run);
+	return object;
+}
+
+static json_t *verdict_value(const struct report_verdict *verdict) {
+	json_t *object = json_object();
+	json_t *evidence = json_object();
+	for (size_t i = 0; i < verdict->evidence_count; i++)
+		json_object_set_new(evidence, verdict->evidence[i].key,
+				    count_value(verdict->evidence[i].value));
+	json_object_set_new(object, "cause", text_value(verdict->cause));
+	json_object_set_new(object, "candidates", text_list(verdict->candidates, verdict->candidate_count));
+	json_object_set_new(object, "message", text_value(verdict->message));
+	json_object_set_new(object, "evidence", evidence);
+	json_object_set_new(object, "advice", text_list(verdict->advice, verdict->advice_count));
+	return object;
+}
+
+static json_t *trust_value(const struct report_trust *trust) {
+	json_t *object = json_object();
+	json_object_set_new(object, "ok", json_boolean(trust->ok));
+	json_object_set_new(object, "reasons", text_list(trust->reasons, trust->reason_count));
+	json_object_set_new(object, "processes", count_value(trust->processes));
+	json_object_set_new(object, "lost", object_of(lost_fields, &trust->lost));
+	json_object_set_new(object, "history_overwritten", count_value(trust->history_overwritten));
+	return object;
+}
+
+static json_t *line_value(const struct site_frame *frame) {
+	return frame->line != 0 ? json_integer(frame->line) : json_null();
+}
+
+static json_t *frame_value(const struct site_frame *frame) {
+	json_t *object = json_object();
+	json_object_set_new(object, "language", json_string(model_language_name(frame->language)));
+	json_object_set_new(object, "function", text_value(frame->function));
+	json_object_set_new(object, "file", text_value(frame->file));
+	json_object_set_new(object, "line", line_value(frame));
+	json_object_set_new(object, "module", text_value(frame->module));
+	json_object_set_new(object, "offset",
+			    frame->language == MODEL_NATIVE ? json_integer((json_int_t)frame->offset)
+							    : json_null());
+	json_object_set_new(object, "inlined", json_boolean(frame->is_inlined));
+	return object;
+}
+
+static json_t *application_frame_value(const struct report_site *site) {
+	const struct site_frame *frame = report_application_frame(site);
+	if (frame == NULL)
+		return json_null();
+	json_t *object = json_object();
+	json_object_set_new(object, "function", text_value(frame->function));
+	json_object_set_new(object, "file", text_value(frame->file));
+	json_object_set_new(object, "line", line_value(frame));
+	json_object_set_new(object, "module", text_value(frame->module));
+	json_object_set_new(object, "fallback", json_boolean(site->frames->is_fallback));
+	return object;
+}
+
+static json_t *site_value(const struct report_site *site) {
+	const struct site_frame *application = report_application_frame(site);
+	json_t *object = json_object();
+	json_t *frames = json_array();
+	for (size_t i = 0; i < site->frames->count; i++)
+		json_array_append_new(frames, frame_value(&site->frames->frames[i]));
+	json_object_set_new(object, "id", json_integer(site->id));
+	json_object_set_new(object, "fingerprint", text_value(site->fingerprint));
+	json_object_set_new(object, "language",
+			    application != NULL ? text_value(model_language_name(application->language))
+						: json_null());
+	json_object_set_new(object, "application_frame", application_frame_value(site));
+	json_object_set_new(object, "frames", frames);
+	add_fields(object, site_fields, site);
+	json_object_set_new(object, "truncated", json_boolean(site->frames->is_truncated));
+	return object;
+}
+
+static json_t *evidence_value(const struct report_finding *from) {
+	const struct finding *finding = from->finding;
+	json_t *object = json_object();
+	for (size_t i = 0; i < finding->evidence_count; i++) {
+		const struct finding_evidence *evidence = &finding->evidence[i];
+		bool is_count = evidence->unit == FINDING_COUNT;
+		json_object_set_new(object, evidence->key,
+				    is_count ? json_integer((json_int_t)evidence->value)
+					     : real_value(evidence->value));
+	}
+	json_object_set_new(
+		object, "examples",
+		list_of(example_fields, from->examples, from->example_count, sizeof *from->examples));
+	return object;
+}
+
+static json_t *finding_value(const struct report_finding *from) {
+	const struct finding *finding = from->finding;
+	json_t *object = json_object();
+	json_object_set_new(object, "kind", text_value(finding->kind));
+	json_object_set_new(object, "level", text_value(finding_level_name(finding->level)));
+	json_object_set_new(object, "certainty", text_value(finding_certainty_name(finding->certainty)));
+	json_object_set_new(object, "fingerprint", text_value(finding->fingerprint));
+	json_object_set_new(object, "count", json_integer((json_int_t)finding->count));
+	json_object_set_new(object, "site", count_value(from->site));
+	json_object_set_new(object, "pool", count_value(from->pool));
+	json_object_set_new(object, "first", text_value(from->first));
+	json_object_set_new(object, "last", text_value(from->last));
+	json_object_set_new(object, "message", text_value(finding->message));
+	json_object_set_new(object, "evidence", evidence_value(from));
+	return object;
+}
+
+static json_t *sites_value(const struct report *report) {
+	json_t *list = json_array();
+	for (size_t i = 0; i < report->site_count; i++)
+		json_array_append_new(list, site_value(&report->sites[i]));
+	return list;
+}
+
+static json_t *findings_value(const struct report *report) {
+	json_t *list = json_array();
+	for (size_t i = 0; i < report->finding_count; i++)
+		json_array_append_new(list, finding_value(&report->findings[i]));
+	return list;
+}
+
+/* ---- The report --------------------------------------------------------------------------------- */
+
+#define LIST(report, fields, member, count_member) \
+	list_of(fields, (report)->member, (report)->count_member, sizeof *(report)->member)
+
+static json_t *report_value(const struct report *report) {
+	json_t *object = json_object();
+	const struct {
+		const char *key;
+		json_t *value;
+	} members[] = {
+		{"schema", json_string(REPORT_SCHEMA)},
+		{"tool", tool_value()},
+		{"run", run_value(&report->run)},
+		{"verdict", verdict_value(&report->verdict)},
+		{"trust", trust_value(&report->trust)},
+		{"totals", object_of(totals_fields, &report->totals)},
+		{"connect_phases",
+		 report->connect_phases.is_known ? object_of(phases_fields, &report->connect_phases)
+						 : json_null()},
+		{"connect_time", object_of(times_fields, &report->connect_time)},
+		{"failed_time", object_of(times_fields, &report->failed_time)},
+		{"hold_time", object_of(times_fields, &report->hold_time)},
+		{"use_time", object_of(times_fields, &report->use_time)},
+		{"held", object_of(held_fields, &report->held)},
+		{"failures", LIST(report, failure_fields, failures, failure_count)},
+		{"pools", LIST(report, pool_fields, pools, pool_count)},
+		{"processes", LIST(report, process_fields, processes, process_count)},
+		{"sites", sites_value(report)},
+		{"findings", findings_value(report)},
+		{"open_leases", LIST(report, lease_fields, open_leases, open_lease_count)},
+		{"snapshots", json_array()},
+		{"server", json_null()},
+	};
+	for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
+		json_object_set_new(object, members[i].key, members[i].value);
+	return object;
+}
+
+void render_json(const struct report *report, const struct render_options *options, FILE *stream) {
+	(void)options;
+	json_t *value = report_value(report);
+	json_dumpf(value, stream, DUMP_FLAGS);
+	fputc('\n', stream);
+	json_decref(value);
+}

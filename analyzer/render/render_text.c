@@ -1,0 +1,406 @@
+#include "analyzer/render/render_text.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "analyzer/render/text_page.h"
+#include "analyzer/report.h"
+#include "analyzer/text.h"
+
+enum {
+	SHORT_STACK = 4,     /* frames of a finding without --full */
+	SHORT_LIST = 8,      /* lines of a list without --full */
+	FINDING_INDENT = 9,  /* under a finding's first line */
+	LOCATION_WIDTH = 48, /* file:line in stacks */
+	HEAD_LOCATION_WIDTH = 44
+};
+
+struct text_rendering {
+	struct text_page page;
+	const struct report *report;
+	bool is_full;
+};
+
+/* ---- Frames ----------------------------------------------------------------------------------- */
+
+static const char *location_of(struct text_page *page, const struct site_frame *frame, size_t width) {
+	const char *place = frame->file != NULL ? frame->file : frame->module;
+	const char *suffix = "";
+	if (frame->file != NULL && frame->line != 0)
+		suffix = arena_text(&page->arena, ":%" PRIu32, frame->line);
+	else if (frame->file == NULL && frame->language == MODEL_NATIVE)
+		suffix = arena_text(&page->arena, "+0x%" PRIx64, frame->offset);
+	const char *shown = text_page_fit(page, place, width - text_width(suffix));
+	return arena_text(&page->arena, "%s%s", shown, suffix);
+}
+
+/* What stands on a finding's first line for a frame. */
+static const char *describe_frame(struct text_page *page, const struct site_frame *frame) {
+	const char *location = location_of(page, frame, HEAD_LOCATION_WIDTH);
+	return frame->function != NULL
+		? arena_text(&page->arena, "%s %s", location, text_printable(&page->arena, frame->function))
+		: location;
+}
+
+static void print_frame(struct text_page *page, const struct site_frame *frame, bool is_application) {
+	text_page_line(page, is_application ? TEXT_PAGE_HEADING : TEXT_PAGE_PLAIN,
+		       is_application ? "       > " : "         ", "%s %s%s",
+		       text_page_cell(page, location_of(page, frame, LOCATION_WIDTH), LOCATION_WIDTH),
+		       frame->function != NULL ? frame->function : "?",
+		       frame->is_inlined ? " (inlined)" : "");
+}
+
+static void print_whole_stack(struct text_page *page, const struct site_frames *frames) {
+	for (size_t i = 0; i < frames->count; i++)
+		print_frame(page, &frames->frames[i], i == frames->application);
+	if (frames->is_truncated)
+		text_page_line(page, TEXT_PAGE_FAINT, "         (deeper frames were not kept)", "%s", "");
+}
+
+/* From the application's frame outwards, without the frames of others. */
+static void print_short_stack(struct text_page *page, const struct site_frames *frames) {
+	size_t shown = 0;
+	for (size_t i = frames->application; i < frames->count && shown < SHORT_STACK; i++) {
+		bool is_own = frames->frames[i].owner == SITE_FRAME_APPLICATION;
+		if (i != frames->application && !is_own)
+			continue;
+		print_frame(page, &frames->frames[i], i == frames->application);
+		shown++;
+	}
+	if (shown < frames->count)
+		text_page_line(page, TEXT_PAGE_FAINT, "         ", "(%zu more frame%s with --full)",
+			       frames->count - shown, frames->count - shown == 1 ? "" : "s");
+}
+
+/* ---- Findings --------------------------------------------------------------------------------- */
+
+static enum text_page_style style_of_level(enum finding_level level) {
+	static const enum text_page_style styles[] = {TEXT_PAGE_BAD, TEXT_PAGE_DOUBTFUL, TEXT_PAGE_HEADING};
+	return styles[level];
+}
+
+static const char *describe_site(struct text_page *page, const struct report_site *site) {
+	const struct site_frame *frame = report_application_frame(site);
+	if (frame != NULL)
+		return describe_frame(page, frame);
+	bool is_lost = site != NULL && site->id == MODEL_SITE_LOST;
+	return is_lost ? "(place not recorded: the table was full)" : "(stack unavailable)";
+}
+
+static void print_instants(struct text_rendering *rendering, const struct report_finding *from) {
+	if (from->first == NULL)
+		return;
+	bool is_once = from->last == NULL || strcmp(from->first, from->last) == 0;
+	if (is_once)
+		text_page_line(&rendering->page, TEXT_PAGE_FAINT, "         ", "at %s", from->first);
+	else
+		text_page_line(&rendering->page, TEXT_PAGE_FAINT, "         ", "first %s, last %s",
+			       from->first, from->last);
+}
+
+static void print_evidence(struct text_rendering *rendering, const struct finding *finding) {
+	struct text_page *page = &rendering->page;
+	const char *line = "";
+	for (size_t i = 0; i < finding->evidence_count; i++) {
+		const struct finding_evidence *evidence = &finding->evidence[i];
+		bool is_count = evidence->unit == FINDING_COUNT;
+		line = arena_text(&page->arena, "%s%s%s %s", line, i > 0 ? ", " : "", evidence->key,
+				  is_count ? text_page_count(page, (int64_t)evidence->value)
+					   : text_page_seconds(page, evidence->value));
+	}
+	if (*line != '\0')
+		text_page_wrapped(page, TEXT_PAGE_PLAIN, "         ", FINDING_INDENT, line);
+}
+
+static void print_example(struct text_page *page, const struct report_example *example) {
+	text_page_line(page, TEXT_PAGE_FAINT, "         ", "pid %s, backend %s, held %s%s%s",
+		       text_page_count(page, example->pid), text_page_count(page, example->backend_pid),
+		       text_page_seconds(page, example->age), example->test != NULL ? ", test " : "",
+		       example->test != NULL ? example->test : "");
+}
+
+static void print_finding(struct text_rendering *rendering, const struct report_finding *from) {
+	struct text_page *page = &rendering->page;
+	const struct finding *finding = from->finding;
+	const struct report_site *site = report_find_site(rendering->report, from->site);
+	const char *level = arena_text(&page->arena, "%-8s ", finding_level_name(finding->level));
+	text_page_line(page, style_of_level(finding->level), level, "%s  %" PRIu64 "x  %s", finding->kind,
+		       finding->count, describe_site(page, site));
+	text_page_wrapped(page, TEXT_PAGE_PLAIN, "         ", FINDING_INDENT, finding->message);
+	print_instants(rendering, from);
+	if (site != NULL && site->frames->is_fallback)
+		text_page_line(page, TEXT_PAGE_FAINT, "         ",
+			       "no frame of the program itself was seen; this is the outermost known one");
+	if (rendering->is_full)
+		print_evidence(rendering, finding);
+	for (size_t i = 0; rendering->is_full && i < from->example_count; i++)
+		print_example(page, &from->examples[i]);
+	if (site != NULL && rendering->is_full)
+		print_whole_stack(page, site->frames);
+	else if (site != NULL)
+		print_short_stack(page, site->frames);
+	text_page_blank(page);
+}
+
+static void print_findings(struct text_rendering *rendering) {
+	for (size_t i = 0; i < rendering->report->finding_count; i++)
+		print_finding(rendering, &rendering->report->findings[i]);
+}
+
+/* ---- Verdict and run -------------------------------------------------------------------------- */
+
+static void print_verdict(struct text_rendering *rendering) {
+	const struct report_verdict *verdict = &rendering->report->verdict;
+	bool is_good = strcmp(verdict->cause, "none") == 0;
+	bool is_unsure = strcmp(verdict->cause, "unsure") == 0;
+	text_page_wrapped(&rendering->page,
+			  is_good             ? TEXT_PAGE_GOOD
+				  : is_unsure ? TEXT_PAGE_DOUBTFUL
+					      : TEXT_PAGE_BAD,
+			  "pqlease: ", 2, verdict->message);
+	for (size_t i = 0; i < verdict->advice_count; i++)
+		text_page_wrapped(&rendering->page, TEXT_PAGE_PLAIN, "  ", 2, verdict->advice[i]);
+	text_page_blank(&rendering->page);
+}
+
+static const char *join_command(struct text_page *page, const struct report_run *run) {
+	const char *command = "";
+	for (size_t i = 0; i < run->command_count; i++)
+		command = arena_text(&page->arena, "%s%s%s", command, i > 0 ? " " : "",
+				     text_printable(&page->arena, run->command[i]));
+	return command;
+}
+
+static void print_run(struct text_rendering *rendering) {
+	struct text_page *page = &rendering->page;
+	const struct report_run *run = &rendering->report->run;
+	const char *command = join_command(page, run);
+	text_page_line(page, TEXT_PAGE_HEADING, "Run", "%s", "");
+	if (*command != '\0')
+		text_page_line(page, TEXT_PAGE_PLAIN, "  ", "%s",
+			       text_page_fit(page, command, TEXT_PAGE_WIDTH - 2));
+	const char *exit_code = run->exit_code == REPORT_UNKNOWN
+		? ""
+		: arena_text(&page->arena, ", exit code %" PRId64, run->exit_code);
+	text_page_line(page, TEXT_PAGE_PLAIN, "  ", "%s on %s, %s%s%s", run->started,
+		       text_page_fit(page, run->host, 24), text_page_seconds(page, run->duration),
+		       run->live ? " so far, still running" : "", exit_code);
+}
+
+/* ---- Numbers ---------------------------------------------------------------------------------- */
+
+struct part {
+	int64_t count;
+	const char *name;
+};
+
+/* "3 failed, 1 abandoned", without what did not happen. */
+static const char *join_parts(struct text_page *page, const struct part *parts, size_t count) {
+	const char *line = "";
+	for (size_t i = 0; i < count; i++)
+		if (parts[i].count > 0)
+			line = arena_text(&page->arena, "%s%s%" PRId64 " %s", line, *line != '\0' ? ", " : "",
+					  parts[i].count, parts[i].name);
+	return *line != '\0' ? line : "none";
+}
+
+static void print_totals(struct text_rendering *rendering) {
+	struct text_page *page = &rendering->page;
+	const struct report_totals *totals = &rendering->report->totals;
+	const struct part attempts[] = {{totals->established, "established"},
+					{totals->failed, "failed"},
+					{totals->abandoned, "abandoned"},
+					{totals->in_progress, "in progress"}};
+	const struct part ends[] = {{totals->finished, "finished"},
+				    {totals->open, "open"},
+				    {totals->unreleased, "left by processes that ended"},
+				    {totals->finish_unseen, "finished unseen"}};
+	const struct part others[] = {{totals->probes, "probes"}, {totals->resets, "resets"}};
+	text_page_line(page, TEXT_PAGE_HEADING, "Connections", "%s", "");
+	text_page_line(page, TEXT_PAGE_PLAIN, "  attempts  ", "%" PRId64 ": %s", totals->attempts,
+		       join_parts(page, attempts, sizeof attempts / sizeof attempts[0]));
+	text_page_line(page, TEXT_PAGE_PLAIN, "  leases    ", "%s",
+		       join_parts(page, ends, sizeof ends / sizeof ends[0]));
+	text_page_line(page, TEXT_PAGE_PLAIN, "  open      ", "peak %s, mean %s",
+		       text_page_count(page, totals->peak_open),
+		       isfinite(totals->mean_open) ? arena_text(&page->arena, "%.2f", totals->mean_open)
+						   : "-");
+	if (totals->probes + totals->resets > 0)
+		text_page_line(page, TEXT_PAGE_PLAIN, "  besides   ", "%s",
+			       join_parts(page, others, sizeof others / sizeof others[0]));
+}
+
+static void print_times(struct text_rendering *rendering, const char *name,
+			const struct report_times *times) {
+	struct text_page *page = &rendering->page;
+	if (times->count == 0 || times->count == REPORT_UNKNOWN)
+		return;
+	text_page_line(page, TEXT_PAGE_PLAIN, "  ", "%-14s %9" PRId64 " %9s %9s %9s %9s %9s %9s %9s", name,
+		       times->count, text_page_seconds(page, times->min),
+		       text_page_seconds(page, times->mean), text_page_seconds(page, times->p50),
+		       text_page_seconds(page, times->p90), text_page_seconds(page, times->p95),
+		       text_page_seconds(page, times->p99), text_page_seconds(page, times->max));
+}
+
+static void print_all_times(struct text_rendering *rendering) {
+	const struct report *report = rendering->report;
+	const struct {
+		const char *name;
+		const struct report_times *times;
+	} rows[] = {{"connect", &report->connect_time},
+		    {"  tcp", &report->connect_phases.tcp},
+		    {"  tls", &report->connect_phases.tls},
+		    {"  authentication", &report->connect_phases.auth},
+		    {"failed connect", &report->failed_time},
+		    {"hold", &report->hold_time},
+		    {"use", &report->use_time}};
+	if (report->connect_time.count + report->failed_time.count + report->hold_time.count == 0)
+		return;
+	text_page_line(&rendering->page, TEXT_PAGE_HEADING, "Times           ",
+		       "%10s %9s %9s %9s %9s %9s %9s %9s", "count", "min", "mean", "p50", "p90", "p95", "p99",
+		       "max");
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		print_times(rendering, rows[i].name, rows[i].times);
+}
+
+static void print_failures(struct text_rendering *rendering) {
+	struct text_page *page = &rendering->page;
+	const struct report *report = rendering->report;
+	if (report->failure_count == 0)
+		return;
+	text_page_line(page, TEXT_PAGE_HEADING, "Failures", "%s", "");
+	for (size_t i = 0; i < report->failure_count; i++)
+		text_page_line(page, TEXT_PAGE_PLAIN, "  ", "%8" PRId64 "  %-16s %-5s  %s",
+			       report->failures[i].count, report->failures[i].class_name,
+			       report->failures[i].sqlstate != NULL ? report->failures[i].sqlstate : "",
+			       report->failures[i].message);
+}
+
+/* ---- Pools and processes ------------------------------------------------------------------------ */
+
+static const char *endpoint_of(struct text_page *page, const struct report_pool *pool) {
+	if (pool->host == NULL && pool->database == NULL && pool->user == NULL)
+		return "(unknown endpoint)";
+	return arena_text(&page->arena, "%s@%s:%s/%s", text_page_fit(page, pool->user, 24),
+			  text_page_fit(page, pool->host, 40), text_page_fit(page, pool->port, 8),
+			  text_page_fit(page, pool->database, 24));
+}
+
+static size_t list_limit(const struct text_rendering *rendering, size_t count) {
+	return rendering->is_full || count <= SHORT_LIST ? count : SHORT_LIST;
+}
+
+static void print_rest(struct text_rendering *rendering, size_t shown, size_t count) {
+	if (shown < count)
+		text_page_line(&rendering->page, TEXT_PAGE_FAINT, "  ", "(%zu more with --full)",
+			       count - shown);
+}
+
+static void print_pools(struct text_rendering *rendering) {
+	struct text_page *page = &rendering->page;
+	const struct report *report = rendering->report;
+	size_t limit = list_limit(rendering, report->pool_count);
+	if (report->pool_count == 0)
+		return;
+	text_page_line(page, TEXT_PAGE_HEADING, "Pools", "%s", "");
+	text_page_line(page, TEXT_PAGE_FAINT, "  ", "%-18s %-42s %5s %5s %9s %9s", "role", "endpoint", "open",
+		       "peak", "connect95", "hold95");
+	for (size_t i = 0; i < limit; i++) {
+		const struct report_pool *pool = &report->pools[i];
+		text_page_line(page, TEXT_PAGE_PLAIN, "  ", "%s %s %5s %5s %9s %9s",
+			       text_page_cell(page, pool->role, 18),
+			       text_page_cell(page, endpoint_of(page, pool), 42),
+			       text_page_count(page, pool->open), text_page_count(page, pool->peak_open),
+			       text_page_seconds(page, pool->connect_time.p95),
+			       text_page_seconds(page, pool->hold_time.p95));
+	}
+	print_rest(rendering, limit, report->pool_count);
+}
+
+/* Processes that look the same in a short list. */
+struct process_kind {
+	const struct report_process *process;
+	size_t count;
+	int64_t open;
+};
+
+static bool is_same_text(const char *a, const char *b) {
+	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+static bool is_same_kind(const struct report_process *a, const struct report_process *b) {
+	return is_same_text(a->role, b->role) && is_same_text(a->exe, b->exe) &&
+		is_same_text(a->script, b->script) && strcmp(a->how_ended, b->how_ended) == 0;
+}
+
+static size_t gather_kinds(struct text_rendering *rendering, struct process_kind *kinds) {
+	const struct report *report = rendering->report;
+	size_t count = 0;
+	for (size_t i = 0; i < report->process_count; i++) {
+		const struct report_process *process = &report->processes[i];
+		size_t kind = 0;
+		while (kind < count && (rendering->is_full || !is_same_kind(kinds[kind].process, process)))
+			kind++;
+		if (kind == count)
+			kinds[count++] = (struct process_kind){process, 0, 0};
+		kinds[kind].count++;
+		kinds[kind].open += process->open;
+	}
+	return count;
+}
+
+static void print_process_kind(struct text_page *page, const struct process_kind *kind) {
+	const struct report_process *process = kind->process;
+	const char *who = kind->count == 1 ? arena_text(&page->arena, "pid %" PRId64, process->pid)
+					   : arena_text(&page->arena, "%zu processes", kind->count);
+	const char *open = kind->open > 0 ? arena_text(&page->arena, "%" PRId64 " open", kind->open) : "";
+	const char *program = process->script != NULL ? process->script : process->exe;
+	text_page_line(page, TEXT_PAGE_PLAIN, "  ", "%s %s %-8s %-8s %s", text_page_cell(page, who, 15),
+		       text_page_cell(page, process->role, 18), process->how_ended, open,
+		       text_page_fit(page, program, 44));
+}
+
+static void print_processes(struct text_rendering *rendering) {
+	struct text_page *page = &rendering->page;
+	const struct report *report = rendering->report;
+	if (report->process_count == 0)
+		return;
+	struct process_kind *kinds = arena_array(&page->arena, report->process_count, sizeof *kinds);
+	size_t count = gather_kinds(rendering, kinds);
+	size_t limit = list_limit(rendering, count);
+	text_page_line(page, TEXT_PAGE_HEADING, "Processes", " (%" PRId64 " called libpq)",
+		       report->trust.processes);
+	for (size_t i = 0; i < limit; i++)
+		print_process_kind(page, &kinds[i]);
+	print_rest(rendering, limit, count);
+}
+
+/* ---- Trust ------------------------------------------------------------------------------------ */
+
+static void print_trust(struct text_rendering *rendering) {
+	const struct report_trust *trust = &rendering->report->trust;
+	if (trust->reason_count == 0)
+		return;
+	text_page_line(&rendering->page, trust->ok ? TEXT_PAGE_HEADING : TEXT_PAGE_BAD,
+		       trust->ok ? "Remarks" : "Not to be trusted", "%s", "");
+	for (size_t i = 0; i < trust->reason_count; i++)
+		text_page_wrapped(&rendering->page, TEXT_PAGE_PLAIN, "  - ", 4, trust->reasons[i]);
+}
+
+void render_text(const struct report *report, const struct render_options *options, FILE *stream) {
+	struct text_rendering rendering = {.page = {.stream = stream, .use_colors = options->use_colors},
+					   .report = report,
+					   .is_full = options->is_full};
+	print_verdict(&rendering);
+	print_findings(&rendering);
+	print_run(&rendering);
+	print_totals(&rendering);
+	print_all_times(&rendering);
+	print_failures(&rendering);
+	print_pools(&rendering);
+	print_processes(&rendering);
+	print_trust(&rendering);
+	text_page_end(&rendering.page);
+}
