@@ -16,6 +16,7 @@
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "analyzer/symbol_source.h"
@@ -41,6 +42,17 @@ static const struct symbol_frame CHAIN[] = {
 	{"app::Pool::acquire(char const*)", "/src/pool.cc", 40, true},
 	{"handle \"request\"\n\x01", NULL, 0, false},
 };
+
+/* ---- In place of the C library's: some file systems cannot do it ---------------------------- */
+
+static bool can_reserve = true;
+
+int fallocate(int fd, int mode, off_t offset, off_t length) {
+	if (can_reserve)
+		return (int)syscall(SYS_fallocate, fd, mode, offset, length);
+	errno = EOPNOTSUPP;
+	return -1;
+}
 
 /* ---- Helpers -------------------------------------------------------------------------------- */
 
@@ -487,6 +499,43 @@ static void deep_and_huge_documents_are_refused(void **state) {
 	assert_int_equal(SYMBOL_STORE_CORRUPT, load_and_free());
 }
 
+/* Every value costs memory, also one that nobody looks at. */
+static void documents_of_many_small_values_are_refused(void **state) {
+	static const char END[] = "0],\"schema\":\"pqlease/symbols-1\",\"strings\":[],\"modules\":[]}";
+	size_t count = (size_t)5 << 20;
+	char *document = malloc(8 + count * 2 + sizeof END);
+
+	(void)state;
+	make_ledger();
+	memcpy(document, "{\"x\": [", 7);
+	for (size_t i = 0; i < count; i++)
+		memcpy(document + 7 + 2 * i, "0,", 2);
+	memcpy(document + 7 + 2 * count, END, sizeof END);
+	write_document(document, strlen(document));
+	assert_int_equal(SYMBOL_STORE_CORRUPT, load_and_free());
+	count = 1000;
+	memcpy(document + 7 + 2 * count, END, sizeof END);
+	write_document(document, strlen(document));
+	assert_int_equal(SYMBOL_STORE_OK, load_and_free());
+	free(document);
+}
+
+static void what_no_reader_would_accept_is_not_written(void **state) {
+	struct symbol_store *store = symbol_store_new();
+	struct symbol_frame frames[SYMBOL_FRAMES_MAX] = {{0}};
+
+	(void)state;
+	make_ledger();
+	for (uint64_t i = 0; i < 4200; i++)
+		assert_true(symbol_store_put(store, &PROGRAM, i, SYMBOL_EXACT_ADDRESS, frames,
+					     SYMBOL_FRAMES_MAX));
+	assert_int_equal(SYMBOL_STORE_TOO_LARGE, symbol_store_save(store, ledger, MAPPED_BYTES));
+	assert_int_equal(MAPPED_BYTES, ledger_bytes());
+	assert_false(
+		symbol_store_put(store, &PROGRAM, 1, SYMBOL_EXACT_ADDRESS, frames, SYMBOL_FRAMES_MAX + 1));
+	symbol_store_free(store);
+}
+
 /* ---- Files that cannot be written ------------------------------------------------------------- */
 
 static void files_that_are_no_ledger_are_left_alone(void **state) {
@@ -540,6 +589,36 @@ static void a_full_file_keeps_its_length_and_its_older_block(void **state) {
 	assert_int_equal(SYMBOL_STORE_OK, load(&loaded));
 	assert_example(loaded);
 	symbol_store_free(loaded);
+}
+
+/* On a file system that cannot reserve space the older block is lost, the length is not. */
+static void a_full_file_without_reserving_keeps_its_length(void **state) {
+	struct symbol_store *store = new_example();
+	struct rlimit kept;
+	struct rlimit small;
+	off_t former_bytes;
+
+	(void)state;
+	save_example();
+	former_bytes = ledger_bytes();
+	for (uint64_t i = 0; i < 1000; i++)
+		assert_true(symbol_store_put(store, &PROGRAM, i, SYMBOL_EXACT_ADDRESS, CHAIN, 3));
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(0, getrlimit(RLIMIT_FSIZE, &kept));
+	small = kept;
+	small.rlim_cur = (rlim_t)former_bytes + 100;
+	assert_int_equal(0, setrlimit(RLIMIT_FSIZE, &small));
+	can_reserve = false;
+	assert_int_equal(SYMBOL_STORE_FULL, symbol_store_save(store, ledger, MAPPED_BYTES));
+	assert_int_equal(0, setrlimit(RLIMIT_FSIZE, &kept));
+	assert_int_equal(former_bytes, ledger_bytes());
+	assert_mapped_part_is_untouched();
+	assert_int_equal(SYMBOL_STORE_CORRUPT, load_and_free());
+	assert_int_equal(SYMBOL_STORE_OK, symbol_store_save(store, ledger, MAPPED_BYTES));
+	can_reserve = true;
+	signal(SIGXFSZ, SIG_DFL);
+	symbol_store_free(store);
+	assert_int_equal(SYMBOL_STORE_OK, load_and_free());
 }
 
 static void two_do_not_write_at_once(void **state) {
@@ -652,8 +731,11 @@ int main(void) {
 		cmocka_unit_test(changed_documents_do_no_harm),
 		cmocka_unit_test(wrong_documents_are_refused),
 		cmocka_unit_test(deep_and_huge_documents_are_refused),
+		cmocka_unit_test(documents_of_many_small_values_are_refused),
+		cmocka_unit_test(what_no_reader_would_accept_is_not_written),
 		cmocka_unit_test(files_that_are_no_ledger_are_left_alone),
 		cmocka_unit_test(a_full_file_keeps_its_length_and_its_older_block),
+		cmocka_unit_test(a_full_file_without_reserving_keeps_its_length),
 		cmocka_unit_test(two_do_not_write_at_once),
 		cmocka_unit_test(every_status_has_a_sentence),
 		cmocka_unit_test(a_source_remembers_what_it_resolved),
