@@ -1,10 +1,83 @@
 /*
  * pqlease report: what a ledger says, for people or for programs.
  */
+#include <limits.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "analyzer/commands.h"
+#include "analyzer/ledger_keeper.h"
+#include "analyzer/ledger_search.h"
 #include "analyzer/options.h"
+#include "analyzer/report_command.h"
+
+static const char help[] =
+	"usage: pqlease report [OPTIONS] [LEDGER]\n\n"
+	"Reports on LEDGER, live or finished; without LEDGER on the newest one of this user in /dev/shm.\n"
+	"Exits 0 whenever a report was printed, 2 if there is none to print.\n\n"
+	"  --format=FORMAT  text (default) or json\n"
+	"  -o FILE          write the report to FILE, whole or not at all, instead of to standard output\n"
+	"  --full           whole stacks, all processes and pools, evidence\n"
+	"  --color=WHEN     auto (default), always or never; NO_COLOR is respected\n"
+	"  --help           this text\n"
+	"  --version        the version\n";
+
+enum { OPTION_FORMAT = OPTIONS_LONG_ONLY, OPTION_FULL, OPTION_COLOR };
+
+static const struct option report_options[] = {{"format", required_argument, NULL, OPTION_FORMAT},
+					       {"full", no_argument, NULL, OPTION_FULL},
+					       {"color", required_argument, NULL, OPTION_COLOR},
+					       OPTIONS_COMMON,
+					       {NULL, 0, NULL, 0}};
+
+static bool take_format(const char *name, struct report_command_request *request) {
+	if (render_find_format(name, &request->format))
+		return true;
+	options_error("--format", "'%s' is none of text, json", name);
+	return false;
+}
+
+static bool take_option(int option, struct report_command_request *request) {
+	switch (option) {
+	case OPTION_FORMAT:
+		return take_format(optarg, request);
+	case 'o':
+		request->output_path = optarg;
+		return true;
+	case OPTION_FULL:
+		request->is_full = true;
+		return true;
+	case OPTION_COLOR:
+		return options_parse_color(optarg, &request->color);
+	default:
+		return false;
+	}
+}
+
+static int report(struct report_command_request *request, const char *ledger_path) {
+	char newest[PATH_MAX];
+	if (ledger_path == NULL && !ledger_search_newest(newest, LEDGER_KEEPER_DIRECTORY, geteuid())) {
+		options_error(LEDGER_KEEPER_DIRECTORY, "no ledger of this user there");
+		return OPTIONS_EXIT_CANNOT;
+	}
+	request->ledger_path = ledger_path != NULL ? ledger_path : newest;
+	return report_command_write(request, NULL);
+}
 
 int cmd_report(int argc, char **argv) {
-	(void)argc;
-	options_error(argv[0], "cannot be printed yet");
-	return OPTIONS_EXIT_CANNOT;
+	struct report_command_request request = {.format = RENDER_TEXT, .stream = stdout};
+	int option;
+	while ((option = options_next(argc, argv, "+:o:hV", report_options)) != -1) {
+		if (option == OPTIONS_HELP)
+			return options_print_help(help);
+		if (option == OPTIONS_VERSION)
+			return options_print_version();
+		if (!take_option(option, &request))
+			return OPTIONS_EXIT_USAGE;
+	}
+	if (argc - optind > 1) {
+		options_error(argv[optind + 1], "one LEDGER at most");
+		return OPTIONS_EXIT_USAGE;
+	}
+	return report(&request, optind < argc ? argv[optind] : NULL);
 }

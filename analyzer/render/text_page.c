@@ -7,7 +7,7 @@
 #include "analyzer/report.h"
 #include "analyzer/text.h"
 
-enum { LINE_BYTES = 4096 };
+enum { LINE_BYTES = 4096, PARAGRAPH_WIDTH = 1000 };
 
 static void print_styled(struct text_page *page, enum text_page_style style, const char *text) {
 	static const char *const codes[TEXT_PAGE_STYLE_COUNT] = {
@@ -76,9 +76,8 @@ static size_t line_bytes(const char *text, size_t width) {
 
 void text_page_wrapped(struct text_page *page, enum text_page_style style, const char *head, size_t indent,
 		       const char *text) {
-	char cut[LINE_BYTES / 4];
-	snprintf(cut, sizeof cut, "%s", text_printable(&page->arena, text));
-	const char *rest = cut;
+	const char *rest =
+		text_shorten_end(&page->arena, text_printable(&page->arena, text), PARAGRAPH_WIDTH);
 	size_t used = text_width(head);
 	print_styled(page, style, head);
 	for (;;) {
