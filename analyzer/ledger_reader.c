@@ -368,13 +368,14 @@ static void read_pool(const struct reading *reading, uint64_t number, struct mod
 	to->port = string_of(reading, endpoint->port);
 	to->database = string_of(reading, endpoint->database);
 	to->user = string_of(reading, endpoint->user);
-	to->application_name = string_of(reading, endpoint->application_name);
+	to->application_name = from->application_name == LEDGER_APPLICATION_NAMES_DIFFER
+				       ? ""
+				       : string_of(reading, from->application_name);
 	read_totals(reading, &from->totals, &to->totals);
 }
 
 static uint64_t pool_key(const struct model_pool *pool) {
-	const char *const parts[] = {pool->role,     pool->host, pool->port,
-				     pool->database, pool->user, pool->application_name};
+	const char *const parts[] = {pool->role, pool->host, pool->port, pool->database, pool->user};
 	uint64_t key = 0;
 	for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
 		key = XXH64(parts[i], strlen(parts[i]), key + 1);

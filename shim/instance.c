@@ -215,6 +215,10 @@ const struct libpq_api *instance_api(uint32_t instance) {
 		       : NULL;
 }
 
+/* The generation turns away words that another thread is about to store; the words themselves go because eight
+ * bits of generation come round. */
 void instance_forget(void) {
 	atomic_fetch_add_explicit(&cache_generation, 1, memory_order_release);
+	for (size_t i = 0; i < CACHE_CAPACITY; i++)
+		atomic_store_explicit(&cache[i], 0, memory_order_relaxed);
 }

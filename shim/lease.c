@@ -1,6 +1,7 @@
 #include "shim/lease.h"
 
 #include <stddef.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -57,6 +58,7 @@ static struct ledger_ended ended_record(const struct ledger_lease *lease, enum l
 		.pool = lease->pool,
 		.role = lease->role,
 		.test = lease->test,
+		.application_name = lease->application_name,
 		.flags = lease->flags,
 		.release = (uint8_t)release,
 		.failure = (uint8_t)lease->failure,
@@ -109,21 +111,20 @@ static void reclaim(uintptr_t frame) {
 		cut_short(&in_flight[--in_flight_count]);
 }
 
+/* The oldest gives way: it is what a coroutine left behind on a stack that cannot be compared with ours. */
 static void push_in_flight(const struct lease_call *call, uint32_t generation) {
 	if (in_flight_count == IN_FLIGHT_MAX)
-		return; /* deeper nesting than any program shows: its phases are not seen, nothing else is lost */
+		memmove(&in_flight[0], &in_flight[1], --in_flight_count * sizeof *in_flight);
 	in_flight[in_flight_count++] = (struct in_flight){call->slot, call->frame, generation};
 }
 
-/* False if the attempt was taken for cut short meanwhile (a coroutine that came back). */
-static bool pop_in_flight(const struct lease_call *call) {
+static void pop_in_flight(const struct lease_call *call) {
 	for (uint32_t i = in_flight_count; i > 0; i--) {
 		if (in_flight[i - 1].slot.number == call->slot.number && in_flight[i - 1].frame == call->frame) {
 			in_flight_count = i - 1;
-			return true;
+			return;
 		}
 	}
-	return false;
 }
 
 /* ---- Attempts ---------------------------------------------------------------------------------------------------- */
@@ -153,6 +154,12 @@ static void fill_lease(struct ledger_lease *lease, const struct recording *now, 
 	lease->phase_stamp_ns = call->begun_ns;
 }
 
+static void count_begun(const struct recording *now) {
+	struct ledger_process *record = ledger_unit(now->ledger, LEDGER_PROCESSES, now->process);
+	if (record)
+		atomic_fetch_add_explicit(&record->leases, 1, memory_order_relaxed);
+}
+
 void lease_connect_begin(struct lease_call *call, enum lease_call_kind kind, const void *caller,
 			 const void *frame) {
 	const struct recording *now = process_recording();
@@ -169,6 +176,7 @@ void lease_connect_begin(struct lease_call *call, enum lease_call_kind kind, con
 	if (!ledger_slot_is_valid(&call->slot))
 		return;
 	fill_lease(ledger_slot_lease(&call->slot), now, call);
+	count_begun(now);
 	ledger_slot_move(&call->slot, LEDGER_LEASE_CONNECTING);
 	push_in_flight(call, now->generation);
 }
@@ -199,6 +207,8 @@ static void established(struct ledger_slot *slot, const struct lease_facts *fact
 	if (!was_open)
 		describe_endpoint(slot, facts);
 	lease->backend_pid = facts->backend_pid;
+	lease->application_name = ledger_intern_string(slot->ledger, facts->application_name);
+	ledger_pool_application_name(slot->ledger, lease->pool, lease->application_name);
 	if (!ledger_slot_move(slot, LEDGER_LEASE_ESTABLISHING))
 		return;
 	struct ledger_account account = account_of(slot);
@@ -261,17 +271,31 @@ static void close_unseen(struct ledger_header *ledger, const void *conn, uint32_
 		close_lease(&slot, LEDGER_FINISH_UNSEEN, LEDGER_RELEASE_UNSEEN, ledger_now_ns());
 }
 
-static void hold_address(const struct lease_call *call, const void *conn, uint32_t instance) {
+/* A lease whose end could not be recognised is not begun: it would look like a leak. */
+static void give_up(struct lease_call *call) {
+	ledger_count_loss(call->account.ledger, LEDGER_LOST_POINTERS);
+	if (ledger_slot_is_valid(&call->slot))
+		ledger_slot_free(&call->slot);
+	call->slot.number = LEDGER_NO_SLOT;
+}
+
+static void hold_address(struct lease_call *call, const void *conn, uint32_t instance) {
 	const struct recording *now = process_recording_if_attached();
-	struct conn_entry entry = {CONN_HELD, now ? now->generation : 0, instance, call->slot.number,
-				   call->slot.word};
 	if (!now)
 		return;
+	struct conn_entry entry = {CONN_HELD, now->generation, instance, call->slot.number, call->slot.word};
 	close_unseen(now->ledger, conn, now->generation);
 	if (!conn_table_put(conn, &entry))
-		ledger_count_loss(now->ledger, LEDGER_LOST_POINTERS);
-	if (ledger_slot_is_valid(&call->slot))
+		give_up(call);
+	else if (ledger_slot_is_valid(&call->slot))
 		atomic_store_explicit(&ledger_slot_lease(&call->slot)->conn, (uintptr_t)conn, memory_order_relaxed);
+}
+
+/* The attempt was taken for cut short meanwhile (a coroutine that came back, another thread's reaper). */
+static bool was_taken_away(const struct lease_call *call) {
+	struct ledger_slot slot;
+	return !ledger_slot_find(&slot, call->slot.ledger, call->slot.number, call->slot.word) ||
+	       ledger_slot_state(&slot) != LEDGER_LEASE_CONNECTING;
 }
 
 /* The library had no memory for a PGconn: the attempt failed and there is nothing to finish. */
@@ -285,10 +309,10 @@ void lease_connect_end(struct lease_call *call, const void *conn, uint32_t insta
 		       const struct lease_facts *facts) {
 	if (!call->is_recorded)
 		return;
-	bool was_in_flight = pop_in_flight(call);
+	pop_in_flight(call);
 	if (conn)
 		hold_address(call, conn, instance);
-	if (!ledger_slot_is_valid(&call->slot) || !was_in_flight)
+	if (!ledger_slot_is_valid(&call->slot) || was_taken_away(call))
 		return;
 	if (!conn) {
 		failed_without_conn(&call->slot, ledger_now_ns());
@@ -343,6 +367,7 @@ void lease_reset_begin(struct lease_call *call, enum lease_call_kind kind, const
 	struct ledger_lease *lease = ledger_slot_lease(&call->slot);
 	lease->resets++;
 	lease->attempt_begun_ns = ledger_now_ns();
+	lease->phase_stamp_ns = lease->attempt_begun_ns;
 	if (is_async(kind))
 		atomic_fetch_or_explicit(&lease->flags, LEDGER_LEASE_ASYNC, memory_order_relaxed);
 	else

@@ -25,6 +25,7 @@ enum lease_outcome { LEASE_PENDING, LEASE_ESTABLISHED, LEASE_FAILED };
 struct lease_facts {
 	enum lease_outcome outcome;
 	struct ledger_endpoint_facts endpoint;
+	const char *application_name;
 	int32_t backend_pid;
 	uint32_t server_version;
 	bool is_tls;
@@ -55,9 +56,7 @@ void lease_reset_begin(struct lease_call *call, enum lease_call_kind kind, const
 void lease_reset_end(struct lease_call *call, const struct lease_facts *facts);
 
 /* A poll of an asynchronous attempt by the program (`conn`), or one that libpq makes itself inside a
- * synchronous attempt of this thread (NULL). `phase` is what the connection was waiting for before the call.
- * lease_poll_phase returns whether the time is being recorded (then call it again after, through
- * lease_poll_end). */
+ * synchronous attempt of this thread (NULL). `phase` is what the connection was waiting for before the call. */
 struct lease_poll {
 	struct ledger_slot slot;
 	enum ledger_phase phase;

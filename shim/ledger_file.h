@@ -59,7 +59,7 @@ enum ledger_file_status ledger_file_join(struct ledger_map *map, const char *pat
 void ledger_file_unmap(struct ledger_map *map);
 
 /* Makes sure that [offset, offset + length) of the file has backing pages; false when the file system is full,
- * counted in lost[LEDGER_LOST_SPACE]. Any thread. */
+ * each refusal is counted in lost[LEDGER_LOST_SPACE]. Any thread. */
 bool ledger_file_populate(struct ledger_header *header, uint64_t offset, uint64_t length_bytes);
 
 /* Whether an extent has backing pages: a load. */

@@ -92,7 +92,7 @@ enum ledger_loss {
 	LEDGER_LOST_EXAMPLES,
 	LEDGER_LOST_HISTORY, /* closed leases whose ring entry was dropped by a lapped writer */
 	LEDGER_LOST_SPACE,   /* extents that could not be allocated (the file system was full) */
-	LEDGER_LOST_POINTERS, /* leases whose PGconn found no place in the process's private table */
+	LEDGER_LOST_POINTERS, /* attempts whose PGconn found no place in the process's private table */
 	LEDGER_LOSS_COUNT = 16
 };
 
@@ -310,8 +310,6 @@ struct ledger_endpoint {
 	uint32_t port;
 	uint32_t database;
 	uint32_t user;
-	uint32_t application_name;
-	uint32_t reserved;
 };
 
 struct ledger_pool {
@@ -319,10 +317,12 @@ struct ledger_pool {
 	uint32_t role;     /* string id */
 	uint32_t endpoint; /* endpoint number plus 1, 0 unknown */
 	uint32_t timeline; /* number in LEDGER_TIMELINES, 0 none */
-	uint32_t reserved;
+	/* String id of the name its leases had, not part of its identity: a failed attempt has none. */
+	_Atomic uint32_t application_name;
 	struct ledger_totals totals;
 };
 #define LEDGER_POOL_OTHER 0u /* reserved entry */
+#define LEDGER_APPLICATION_NAMES_DIFFER UINT32_MAX
 
 enum ledger_frame_language {
 	LEDGER_FRAME_NATIVE = 1, /* where = module number plus 1 (0 unknown), address = pc - load bias */
@@ -416,7 +416,7 @@ struct ledger_lease {
 	uint64_t connect_ns;             /* length of the attempt that established it */
 	_Atomic uint64_t phase_ns[LEDGER_PHASE_COUNT];
 	_Atomic uint64_t phase_stamp_ns;
-	uint32_t failure;  /* reason (line of failure.def) of the last failed attempt, plus 1 */
+	uint32_t failure; /* reason (line of failure.def) of the last failed attempt, plus 1 */
 	uint32_t resets;
 	_Atomic uint32_t polls;
 	_Atomic uint32_t uses;
@@ -426,7 +426,7 @@ struct ledger_lease {
 	_Atomic uint64_t idle_in_transaction_ns;
 	_Atomic uint64_t idle_ns;
 	_Atomic uint32_t statement_kind;
-	uint32_t reserved32;
+	uint32_t application_name; /* string id */
 	uint64_t reserved[6]; /* whole cache lines: slots of two threads share none */
 };
 
@@ -472,7 +472,9 @@ struct ledger_ended {
 	uint32_t resets;
 	uint64_t in_query_ns;
 	uint64_t idle_in_transaction_ns;
-	uint64_t reserved[2];
+	uint32_t application_name;
+	uint32_t reserved32;
+	uint64_t reserved;
 };
 
 /* Mixes the payload (all 8-byte words behind `check`) with the sequence; both rooms use it. */

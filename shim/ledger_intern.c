@@ -176,7 +176,7 @@ static bool endpoint_is_equal(struct ledger_header *ledger, uint32_t id, uint64_
 	const struct ledger_endpoint *endpoint = ledger_unit(ledger, LEDGER_ENDPOINTS, id - 1);
 	return endpoint && endpoint->hash == hash && endpoint->host == wanted->host &&
 	       endpoint->port == wanted->port && endpoint->database == wanted->database &&
-	       endpoint->user == wanted->user && endpoint->application_name == wanted->application_name;
+	       endpoint->user == wanted->user;
 }
 
 static uint32_t endpoint_make(struct ledger_header *ledger, uint64_t hash, const void *key) {
@@ -195,10 +195,20 @@ static uint32_t intern_endpoint(struct ledger_header *ledger, const struct ledge
 	struct ledger_endpoint key = {.host = ledger_intern_string(ledger, facts->host),
 				      .port = ledger_intern_string(ledger, facts->port),
 				      .database = ledger_intern_string(ledger, facts->database),
-				      .user = ledger_intern_string(ledger, facts->user),
-				      .application_name = ledger_intern_string(ledger, facts->application_name)};
+				      .user = ledger_intern_string(ledger, facts->user)};
 	uint64_t hash = mix(mix(3, (uint64_t)key.host << 32 | key.port), (uint64_t)key.database << 32 | key.user);
-	return intern(ledger, &endpoints, mix(hash, key.application_name), &key);
+	return intern(ledger, &endpoints, hash, &key);
+}
+
+void ledger_pool_application_name(struct ledger_header *ledger, uint32_t pool, uint32_t application_name) {
+	struct ledger_pool *entry = ledger_unit(ledger, LEDGER_POOLS, pool);
+	uint32_t seen = entry ? atomic_load_explicit(&entry->application_name, memory_order_relaxed) : 0;
+	if (!entry || seen == application_name || seen == LEDGER_APPLICATION_NAMES_DIFFER)
+		return;
+	if (seen == 0 && atomic_compare_exchange_strong(&entry->application_name, &seen, application_name))
+		return;
+	if (seen != application_name)
+		atomic_store_explicit(&entry->application_name, LEDGER_APPLICATION_NAMES_DIFFER, memory_order_relaxed);
 }
 
 struct pool_key {

@@ -92,6 +92,7 @@ static void keep_example(const struct ledger_account *account, const struct ledg
 		.pool = lease->pool,
 		.role = lease->role,
 		.test = lease->test,
+		.application_name = lease->application_name,
 		.flags = lease->flags,
 		.release = LEDGER_RELEASE_OWNER_GONE,
 		.left = (uint8_t)left,

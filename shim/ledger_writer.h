@@ -46,10 +46,12 @@ struct ledger_endpoint_facts { /* NULL: unknown */
 	const char *port;
 	const char *database;
 	const char *user;
-	const char *application_name;
 };
 /* Pool number of a role (string id) on an endpoint; LEDGER_POOL_OTHER if the table is full. */
 uint32_t ledger_intern_pool(struct ledger_header *ledger, uint32_t role, const struct ledger_endpoint_facts *endpoint);
+
+/* The application name of a lease of the pool; names that differ leave the pool without one. */
+void ledger_pool_application_name(struct ledger_header *ledger, uint32_t pool, uint32_t application_name);
 
 /* Site number; LEDGER_SITE_NONE for no frames, LEDGER_SITE_LOST if the table is full (counted). */
 uint32_t ledger_intern_site(struct ledger_header *ledger, const struct ledger_frame *frames, uint32_t count,

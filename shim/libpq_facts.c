@@ -32,10 +32,6 @@ static struct ledger_endpoint_facts endpoint_of(const struct libpq_api *api, con
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
 		if (!may_be_stored(texts[i], outcome))
 			return (struct ledger_endpoint_facts){0};
-	if (outcome == LEASE_ESTABLISHED) {
-		const char *name = api->PQparameterStatus(conn, "application_name");
-		endpoint.application_name = may_be_stored(name, outcome) ? name : NULL;
-	}
 	return endpoint;
 }
 
@@ -47,6 +43,8 @@ struct lease_facts libpq_facts(const struct libpq_api *api, const PGconn *conn) 
 		facts.endpoint = endpoint_of(api, conn, facts.outcome);
 	facts.is_unix_socket = facts.endpoint.host && facts.endpoint.host[0] == '/';
 	if (facts.outcome == LEASE_ESTABLISHED) {
+		const char *name = api->PQparameterStatus(conn, "application_name");
+		facts.application_name = may_be_stored(name, facts.outcome) ? name : NULL;
 		facts.backend_pid = api->PQbackendPID(conn);
 		facts.server_version = (uint32_t)api->PQserverVersion(conn);
 		facts.is_tls = api->PQsslInUse((PGconn *)conn);

@@ -317,8 +317,11 @@ void process_note(uint32_t note) {
 void process_end(void) {
 	const struct recording *now = process_recording_if_attached();
 	/* A vfork child shares our memory and ends by _exit: only the kernel knows that it is not us. */
-	if (now && (int32_t)syscall(SYS_getpid) == now->pid)
-		ledger_process_end(now->ledger, now->process, now->pid, LEDGER_ENDED_EXIT, ledger_now_ns());
+	if (!now || (int32_t)syscall(SYS_getpid) != now->pid)
+		return;
+	/* First: other threads still run, and what they begin after the mark would belong to nobody. */
+	atomic_store_explicit(&attach_state, OFF, memory_order_release);
+	ledger_process_end(now->ledger, now->process, now->pid, LEDGER_ENDED_EXIT, ledger_now_ns());
 }
 
 static void end_at_exit(void *unused) {
@@ -331,6 +334,20 @@ static void end_at_quick_exit(void) {
 }
 
 /* ---- The beginning ------------------------------------------------------------------------------------------------ */
+
+/* Children may run in another directory. */
+static void make_ledger_path_absolute(void) {
+	char path[sizeof settings.ledger_path];
+	if (settings.ledger_path[0] == '/' || !getcwd(path, sizeof path))
+		return;
+	size_t length = strlen(path);
+	if (length + 1 + strlen(settings.ledger_path) >= sizeof path)
+		return;
+	path[length] = '/';
+	memcpy(path + length + 1, settings.ledger_path, strlen(settings.ledger_path) + 1);
+	memcpy(settings.ledger_path, path, sizeof path);
+	setenv("PQLEASE_LEDGER", settings.ledger_path, 1);
+}
 
 static void name_default_ledger(void) {
 	struct timespec now;
@@ -349,6 +366,8 @@ void process_init(int argc, char **argv, char **environment) {
 	find_script(argc, argv);
 	if (!settings.ledger_path[0])
 		name_default_ledger();
+	else
+		make_ledger_path_absolute();
 	if (!make_fork_page()) {
 		say("recording is off", "the kernel has no MADV_WIPEONFORK or no memory");
 		settings.is_disabled = 1;
