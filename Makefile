@@ -63,7 +63,7 @@ FIXTURE_SRCS := $(wildcard tests/fixtures/*.c tests/fixtures/*.cc tests/fixtures
 FIXTURE_LIBRARY_SRCS := $(if $(FIXTURE_SRCS),$(shell grep -lE '^/\* build:.*\bshared\b' $(FIXTURE_SRCS)))
 FIXTURE_PROGRAMS := $(basename $(filter-out $(FIXTURE_LIBRARY_SRCS),$(FIXTURE_SRCS)))
 FIXTURES := $(addsuffix .so,$(basename $(FIXTURE_LIBRARY_SRCS))) \
-	$(foreach variant,$() .O2 .stripped .clang,$(addsuffix $(variant),$(FIXTURE_PROGRAMS)))
+	$(FIXTURE_PROGRAMS) $(foreach variant,.O2 .stripped .clang,$(addsuffix $(variant),$(FIXTURE_PROGRAMS)))
 FIXTURES := $(FIXTURES:%=$(BUILD)/%)
 
 # --- Flags ------------------------------------------------------------------------------------

@@ -83,6 +83,8 @@ static void close_lease(struct ledger_slot *slot, enum ledger_counter counter, e
 		ledger_add_time(&account, LEDGER_HOLD_TIME, now_ns - lease->held_since_ns);
 	if (counter == LEDGER_ABANDONED)
 		ledger_add_attempt(&account, true, now_ns);
+	if (release == LEDGER_RELEASE_CUT_SHORT)
+		ledger_add(&account, LEDGER_CUT_SHORT, 1, now_ns);
 	if (was_open)
 		ledger_add_open(&account, -1, now_ns);
 	struct ledger_ended ended = ended_record(lease, release, now_ns);

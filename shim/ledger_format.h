@@ -146,6 +146,7 @@ enum ledger_counter {
 	LEDGER_ESTABLISHED, /* attempts by PQconnect* */
 	LEDGER_FAILED,
 	LEDGER_ABANDONED, /* ended by PQfinish before established, or cut short */
+	LEDGER_CUT_SHORT, /* of these, by longjmp, an exception or cancellation: the PGconn is lost */
 	LEDGER_PROBES,    /* PQping* */
 	LEDGER_PROBES_ANSWERED,
 	LEDGER_RESETS, /* PQreset*, ended */
