@@ -115,7 +115,7 @@ void stack_memory_leave(void) {
 
 bool stack_memory_holds(uintptr_t low, uintptr_t high) {
 	struct page_range range = unpack(known_pages);
-	return low / PAGE_BYTES >= range.first && high / PAGE_BYTES < range.end;
+	return low <= high && low / PAGE_BYTES >= range.first && high / PAGE_BYTES < range.end;
 }
 
 /* ---- Reading ----------------------------------------------------------------------------------------- */
