@@ -14,15 +14,16 @@
 #include "analyzer/commands.h"
 #include "analyzer/ledger_keeper.h"
 #include "analyzer/options.h"
+#include "analyzer/preload_probe.h"
+#include "analyzer/report_command.h"
 #include "analyzer/target.h"
 
 static const char help[] =
 	"usage: pqlease run [OPTIONS] [--] COMMAND [ARG...]\n\n"
-	"Records every libpq connection of COMMAND and of all it starts, and prints a report on stderr when "
-	"it ends.\n"
-	"The exit status is COMMAND's own (128+N if killed by signal N, 126 not executable, 127 not "
-	"found).\n\n"
-	"  -o LEDGER            keep the ledger there instead of in /dev/shm; an ended ledger is replaced\n"
+	"Records every libpq connection of COMMAND and of all it starts; reports on stderr at its end.\n"
+	"Inside another run it joins that one, which reports, unless -o is given. The exit status is\n"
+	"COMMAND's own: 128+N if killed by signal N, 126 not executable, 127 not found.\n\n"
+	"  -o LEDGER            keep the ledger there, not in /dev/shm; an ended one is replaced\n"
 	"  --role NAME          label the processes of this run\n"
 	"  --report=FORMAT      text (default), json or none\n"
 	"  --report-file FILE   write the report there instead of to stderr\n"
@@ -209,23 +210,28 @@ static const struct variable *find_variable(const struct variable *changes, cons
 	return NULL;
 }
 
-/* A copy of our environment with `changes` (ended by a NULL name). Our own stays as it is. */
+/* A copy of our environment with `changes` (ended by a NULL name), in one block that is the caller's to
+ * free. Our own stays as it is. */
 static char **changed_environment(const struct variable *changes) {
-	size_t count = 0;
-	while (environ && environ[count])
+	size_t count = 1;
+	size_t text_bytes = 0;
+	for (char **entry = environ; entry && *entry; entry++)
 		count++;
-	size_t change_count = 0;
-	while (changes[change_count].name)
-		change_count++;
-	char **environment = calloc(count + change_count + 1, sizeof *environment);
-	size_t at = 0;
-	for (size_t i = 0; environment && i < count; i++)
-		if (!find_variable(changes, environ[i]))
-			environment[at++] = environ[i];
-	for (; environment && changes->name; changes++)
-		if (changes->value && *changes->value &&
-		    asprintf(&environment[at], "%s=%s", changes->name, changes->value) > 0)
-			at++;
+	for (const struct variable *change = changes; change->name; change++, count++)
+		text_bytes += strlen(change->name) + strlen(change->value ? change->value : "") + 2;
+	char **environment = calloc(1, count * sizeof *environment + text_bytes);
+	if (!environment)
+		return NULL;
+	char **at = environment;
+	char *text = (char *)(environment + count);
+	for (char **entry = environ; entry && *entry; entry++)
+		if (!find_variable(changes, *entry))
+			*at++ = *entry;
+	for (; changes->name; changes++)
+		if (changes->value && *changes->value) {
+			*at++ = text;
+			text += sprintf(text, "%s=%s", changes->name, changes->value) + 1;
+		}
 	return environment;
 }
 
@@ -262,7 +268,9 @@ static int become_command(const struct run_plan *plan) {
 	free(preload);
 	if (environment)
 		execvpe(plan->command[0], plan->command, environment);
-	return report_start_failure(plan->command[0], errno);
+	int error = environment ? errno : ENOMEM;
+	free(environment);
+	return report_start_failure(plan->command[0], error);
 }
 
 /* ---- The run ------------------------------------------------------------------------------------------------- */
@@ -286,9 +294,44 @@ static bool create_ledger(const struct run_plan *plan, struct ledger_keeper *kee
 	return !plan->ledger_path;
 }
 
+/* Why nothing was recorded, as far as it can be known from here. */
+static const char *explain_unrecorded(const struct run_plan *plan, char *text, size_t size_bytes) {
+	const char *disable = getenv("PQLEASE_DISABLE");
+	if (disable && strcmp(disable, "1") == 0)
+		return "PQLEASE_DISABLE is set: the shim forwards every call and records nothing";
+	if (*target_explain(&plan->target, text, (unsigned)size_bytes))
+		return text;
+	if (preload_probe_ask(&plan->target, plan->shim_path) == PRELOAD_PROBE_REFUSED)
+		snprintf(text, size_bytes, "the dynamic loader of %s does not take %s", plan->target.image,
+			 plan->shim_path);
+	else
+		snprintf(text, size_bytes,
+			 "libpq was never called by %s, nor by anything it started that could be preloaded",
+			 plan->target.path);
+	return text;
+}
+
+/* A report that fails has said so; COMMAND's status stands. */
 static void write_report(const struct run_plan *plan, const struct ledger_keeper *keeper) {
-	(void)plan;
-	(void)keeper;
+	static const enum render_format formats[RUN_REPORT_COUNT] = {
+		[RUN_REPORT_TEXT] = RENDER_TEXT, [RUN_REPORT_JSON] = RENDER_JSON};
+	char reason[3 * PATH_MAX];
+	struct report_command_request request = {.ledger_path = keeper->path,
+						 .format = formats[plan->report],
+						 .stream = stderr,
+						 .output_path = plan->report_path,
+						 .is_full = plan->is_full,
+						 .color = plan->color};
+	if (!ledger_keeper_has_processes(keeper))
+		request.unrecorded_reason = explain_unrecorded(plan, reason, sizeof reason);
+	report_command_write(&request, NULL);
+}
+
+/* Without a report: silent, unless COMMAND was out of reach, which its user cannot know otherwise. */
+static void say_if_out_of_reach(const struct run_plan *plan, const struct ledger_keeper *keeper) {
+	char reason[3 * PATH_MAX];
+	if (!ledger_keeper_has_processes(keeper) && *target_explain(&plan->target, reason, sizeof reason))
+		options_error("nothing was recorded", "%s", reason);
 }
 
 static int run_and_report(const struct run_plan *plan, struct ledger_keeper *keeper) {
@@ -296,6 +339,7 @@ static int run_and_report(const struct run_plan *plan, struct ledger_keeper *kee
 	struct child_end end;
 	char **environment = command_environment(plan, keeper->path);
 	int error = environment ? child_start(&child, plan->command, environment) : ENOMEM;
+	free(environment);
 	if (error != 0) {
 		ledger_keeper_discard(keeper);
 		return report_start_failure(plan->command[0], error);
@@ -306,7 +350,9 @@ static int run_and_report(const struct run_plan *plan, struct ledger_keeper *kee
 		ledger_keeper_mark_killed(keeper, child.pid, child.start_ticks, end.signal_number);
 	child_reap(&child);
 	ledger_keeper_mark_ended(keeper, end.status, end.signal_number);
-	if (plan->report != RUN_REPORT_NONE)
+	if (plan->report == RUN_REPORT_NONE)
+		say_if_out_of_reach(plan, keeper);
+	else
 		write_report(plan, keeper);
 	ledger_keeper_close(keeper);
 	return end.status;

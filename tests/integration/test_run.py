@@ -84,6 +84,15 @@ def wait_ready(child):
     check_equal(b"ready\n", child.stdout.readline(), "first line of COMMAND")
 
 
+def forget_ignored_signals():
+    """What a shell ignores for its background jobs, it ignores for this test, and no COMMAND could trap it."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
+forget_ignored_signals()
+
 # --- Status and streams -----------------------------------------------------------------------------------------
 
 
@@ -624,6 +633,9 @@ def libpq_never_called_is_said():
 def a_static_program_is_said():
     program = compile_program("int main(void) { return 5; }", "-static")
     check_not_recorded([program], "statically linked", os.path.basename(program)).check_status(5)
+    run = quiet([program]).check_status(5)
+    check_equal(1, run.stderr.count(b"\n"), "lines on stderr without a report: %r" % run.stderr)
+    check_in(b"pqlease: nothing was recorded: ", run.stderr)
 
 
 @test
