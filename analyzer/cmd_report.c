@@ -54,14 +54,14 @@ static bool take_option(int option, struct report_command_request *request) {
 	}
 }
 
-static int report(struct report_command_request *request, const char *ledger_path) {
+static int report(struct report_command_request request, const char *ledger_path) {
 	char newest[PATH_MAX];
 	if (ledger_path == NULL && !ledger_search_newest(newest, LEDGER_KEEPER_DIRECTORY, geteuid())) {
 		options_error(LEDGER_KEEPER_DIRECTORY, "no ledger of this user there");
 		return OPTIONS_EXIT_CANNOT;
 	}
-	request->ledger_path = ledger_path != NULL ? ledger_path : newest;
-	return report_command_write(request, NULL);
+	request.ledger_path = ledger_path != NULL ? ledger_path : newest;
+	return report_command_write(&request, NULL);
 }
 
 int cmd_report(int argc, char **argv) {
@@ -79,5 +79,5 @@ int cmd_report(int argc, char **argv) {
 		options_error(argv[optind + 1], "one LEDGER at most");
 		return OPTIONS_EXIT_USAGE;
 	}
-	return report(&request, optind < argc ? argv[optind] : NULL);
+	return report(request, optind < argc ? argv[optind] : NULL);
 }

@@ -7,10 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define XXH_INLINE_ALL
-#include <uthash.h>
-#include <xxhash.h>
-
+#include "analyzer/hash_table.h"
 #include "analyzer/ledger_reader_image.h"
 
 /* The model keeps the ledger's order where both count the same things. */
@@ -369,8 +366,8 @@ static void read_pool(const struct reading *reading, uint64_t number, struct mod
 	to->database = string_of(reading, endpoint->database);
 	to->user = string_of(reading, endpoint->user);
 	to->application_name = from->application_name == LEDGER_APPLICATION_NAMES_DIFFER
-				       ? ""
-				       : string_of(reading, from->application_name);
+		? ""
+		: string_of(reading, from->application_name);
 	read_totals(reading, &from->totals, &to->totals);
 }
 
@@ -397,6 +394,8 @@ static void read_pools(struct reading *reading) {
 		reading->same_pool[i] = first;
 		if (first == i)
 			continue;
+		if (strcmp(model->pools[first].application_name, pool->application_name) != 0)
+			model->pools[first].application_name = "";
 		model_totals_add(&model->pools[first].totals, &model->arena, &pool->totals);
 		pool->totals = (struct model_totals){0};
 	}

@@ -37,7 +37,7 @@ static int hex_value(char digit) {
 }
 
 static void read_boot_id(uint8_t boot_id[LIVENESS_BOOT_ID_BYTES]) {
-	char text[64];
+	char text[64] = "";
 	unsigned digits = 0;
 	read_text("/proc/sys/kernel/random/boot_id", text, sizeof text);
 	for (const char *at = text; *at != '\0' && digits < 2 * LIVENESS_BOOT_ID_BYTES; at++) {

@@ -216,7 +216,7 @@ struct model_pool {
 	const char *port;
 	const char *database;
 	const char *user;
-	const char *application_name;
+	const char *application_name; /* "" also if its leases had different ones */
 	struct model_totals totals;
 };
 

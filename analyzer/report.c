@@ -50,6 +50,11 @@ static struct report_times unknown_times(void) {
 	return (struct report_times){REPORT_UNKNOWN, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
 }
 
+/* Whole nanoseconds: further digits would claim more than a bucket knows. */
+static double quantile_of(const struct histogram *histogram, double quantile) {
+	return seconds_of(round(histogram_quantile_ns(histogram, quantile)));
+}
+
 static struct report_times times_of(const struct histogram *histogram) {
 	struct report_times times = unknown_times();
 	times.count = (int64_t)histogram->count;
@@ -57,10 +62,10 @@ static struct report_times times_of(const struct histogram *histogram) {
 		return times;
 	times.min = seconds_of((double)histogram->min_ns);
 	times.mean = seconds_of(histogram_mean_ns(histogram));
-	times.p50 = seconds_of(histogram_quantile_ns(histogram, 0.50));
-	times.p90 = seconds_of(histogram_quantile_ns(histogram, 0.90));
-	times.p95 = seconds_of(histogram_quantile_ns(histogram, 0.95));
-	times.p99 = seconds_of(histogram_quantile_ns(histogram, 0.99));
+	times.p50 = quantile_of(histogram, 0.50);
+	times.p90 = quantile_of(histogram, 0.90);
+	times.p95 = quantile_of(histogram, 0.95);
+	times.p99 = quantile_of(histogram, 0.99);
 	times.max = seconds_of((double)histogram->max_ns);
 	return times;
 }

@@ -5,10 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define XXH_INLINE_ALL
-#include <uthash.h>
-#include <xxhash.h>
-
+#include "analyzer/hash_table.h"
 #include "analyzer/symbol_source.h"
 #include "analyzer/text.h"
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <uthash.h>
+#include "analyzer/hash_table.h"
 
 struct group_entry {
 	const char *fingerprint;

@@ -89,15 +89,22 @@ static const char *describe_site(struct text_page *page, const struct report_sit
 	return is_lost ? "(place not recorded: the table was full)" : "(stack unavailable)";
 }
 
+static const char *oldest_age(struct text_page *page, const struct finding *finding) {
+	for (size_t i = 0; i < finding->evidence_count; i++)
+		if (strcmp(finding->evidence[i].key, "oldest_age") == 0)
+			return arena_text(&page->arena, ", held up to %s",
+					  text_page_seconds(page, finding->evidence[i].value));
+	return "";
+}
+
 static void print_instants(struct text_rendering *rendering, const struct report_finding *from) {
+	struct text_page *page = &rendering->page;
 	if (from->first == NULL)
 		return;
 	bool is_once = from->last == NULL || strcmp(from->first, from->last) == 0;
-	if (is_once)
-		text_page_line(&rendering->page, TEXT_PAGE_FAINT, "         ", "at %s", from->first);
-	else
-		text_page_line(&rendering->page, TEXT_PAGE_FAINT, "         ", "first %s, last %s",
-			       from->first, from->last);
+	text_page_line(page, TEXT_PAGE_FAINT, "         ", "%s%s%s%s%s", is_once ? "at " : "first ",
+		       from->first, is_once ? "" : ", last ", is_once ? "" : from->last,
+		       oldest_age(page, from->finding));
 }
 
 static void print_evidence(struct text_rendering *rendering, const struct finding *finding) {
@@ -237,7 +244,7 @@ static void print_times(struct text_rendering *rendering, const char *name,
 	struct text_page *page = &rendering->page;
 	if (times->count == 0 || times->count == REPORT_UNKNOWN)
 		return;
-	text_page_line(page, TEXT_PAGE_PLAIN, "  ", "%-14s %9" PRId64 " %9s %9s %9s %9s %9s %9s %9s", name,
+	text_page_line(page, TEXT_PAGE_PLAIN, "  ", "%-16s %8" PRId64 " %9s %9s %9s %9s %9s %9s %9s", name,
 		       times->count, text_page_seconds(page, times->min),
 		       text_page_seconds(page, times->mean), text_page_seconds(page, times->p50),
 		       text_page_seconds(page, times->p90), text_page_seconds(page, times->p95),
@@ -258,8 +265,8 @@ static void print_all_times(struct text_rendering *rendering) {
 		    {"use", &report->use_time}};
 	if (report->connect_time.count + report->failed_time.count + report->hold_time.count == 0)
 		return;
-	text_page_line(&rendering->page, TEXT_PAGE_HEADING, "Times           ",
-		       "%10s %9s %9s %9s %9s %9s %9s %9s", "count", "min", "mean", "p50", "p90", "p95", "p99",
+	text_page_line(&rendering->page, TEXT_PAGE_HEADING, "Times             ",
+		       "%9s %9s %9s %9s %9s %9s %9s %9s", "count", "min", "mean", "p50", "p90", "p95", "p99",
 		       "max");
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
 		print_times(rendering, rows[i].name, rows[i].times);
@@ -283,9 +290,9 @@ static void print_failures(struct text_rendering *rendering) {
 static const char *endpoint_of(struct text_page *page, const struct report_pool *pool) {
 	if (pool->host == NULL && pool->database == NULL && pool->user == NULL)
 		return "(unknown endpoint)";
-	return arena_text(&page->arena, "%s@%s:%s/%s", text_page_fit(page, pool->user, 24),
-			  text_page_fit(page, pool->host, 40), text_page_fit(page, pool->port, 8),
-			  text_page_fit(page, pool->database, 24));
+	return arena_text(&page->arena, "%s@%s:%s/%s", text_page_fit(page, pool->user, 16),
+			  text_page_fit(page, pool->host, 24), text_page_fit(page, pool->port, 6),
+			  text_page_fit(page, pool->database, 16));
 }
 
 static size_t list_limit(const struct text_rendering *rendering, size_t count) {
@@ -305,14 +312,16 @@ static void print_pools(struct text_rendering *rendering) {
 	if (report->pool_count == 0)
 		return;
 	text_page_line(page, TEXT_PAGE_HEADING, "Pools", "%s", "");
-	text_page_line(page, TEXT_PAGE_FAINT, "  ", "%-18s %-42s %5s %5s %9s %9s", "role", "endpoint", "open",
-		       "peak", "connect95", "hold95");
+	text_page_line(page, TEXT_PAGE_FAINT, "  ", "%-16s %-36s %-14s %4s %4s %9s %9s", "role", "endpoint",
+		       "application", "open", "peak", "connect95", "hold95");
 	for (size_t i = 0; i < limit; i++) {
 		const struct report_pool *pool = &report->pools[i];
-		text_page_line(page, TEXT_PAGE_PLAIN, "  ", "%s %s %5s %5s %9s %9s",
-			       text_page_cell(page, pool->role, 18),
-			       text_page_cell(page, endpoint_of(page, pool), 42),
-			       text_page_count(page, pool->open), text_page_count(page, pool->peak_open),
+		const char *application = pool->application_name != NULL ? pool->application_name : "";
+		text_page_line(page, TEXT_PAGE_PLAIN, "  ", "%s %s %s %4s %4s %9s %9s",
+			       text_page_cell(page, pool->role, 16),
+			       text_page_cell(page, endpoint_of(page, pool), 36),
+			       text_page_cell(page, application, 14), text_page_count(page, pool->open),
+			       text_page_count(page, pool->peak_open),
 			       text_page_seconds(page, pool->connect_time.p95),
 			       text_page_seconds(page, pool->hold_time.p95));
 	}
