@@ -105,12 +105,17 @@ struct ledger_slot ledger_slot_claim(struct ledger_header *ledger, uint32_t proc
 	return slot;
 }
 
+/* Who closes or folds a slot is alone with it: whoever else found it would count its end a second time. */
+static bool is_findable(enum ledger_lease_state state) {
+	return state != LEDGER_LEASE_FREE && state != LEDGER_LEASE_CLOSING && state != LEDGER_LEASE_FOLDING;
+}
+
 bool ledger_slot_find(struct ledger_slot *slot, struct ledger_header *ledger, uint32_t number, uint64_t word) {
 	struct ledger_lease *lease = ledger_unit(ledger, LEDGER_LEASES, number);
 	if (!lease)
 		return false;
 	*slot = (struct ledger_slot){ledger, atomic_load_explicit(&lease->word, memory_order_acquire), number};
-	return (slot->word << 8) == (word << 8) && state_of(slot->word) != LEDGER_LEASE_FREE;
+	return (slot->word << 8) == (word << 8) && is_findable(state_of(slot->word));
 }
 
 bool ledger_slot_move(struct ledger_slot *slot, enum ledger_lease_state state) {

@@ -124,7 +124,8 @@ static inline bool ledger_slot_is_valid(const struct ledger_slot *slot) {
 /* Claims a free slot for process record `process`: state CLAIMED, every field zero. Reaps the dead if
  * the table is full; a still full table is counted as a lost lease. */
 struct ledger_slot ledger_slot_claim(struct ledger_header *ledger, uint32_t process);
-/* The slot `number` as it is now, if it is still the lease that `word` (in any state) named. */
+/* The slot `number` as it is now, if it is still the lease that `word` (in any state) named and nobody is closing
+ * it. */
 bool ledger_slot_find(struct ledger_slot *slot, struct ledger_header *ledger, uint32_t number, uint64_t word);
 struct ledger_lease *ledger_slot_lease(const struct ledger_slot *slot);
 enum ledger_lease_state ledger_slot_state(const struct ledger_slot *slot);
