@@ -14,6 +14,9 @@
  *
  * A process is dead when its pid is gone, or belongs to a process that started at another time. That can
  * be judged only within one pid namespace; elsewhere nobody is reaped.
+ *
+ * A process that ended by its own mark may still have running threads until the kernel stops them: their
+ * slots are left alone, and its record belongs to nobody else, before the process is gone.
  */
 
 static uint64_t word_of(enum ledger_process_state state, uint64_t generation, int32_t pid) {
@@ -131,8 +134,8 @@ static void clear_torn_slot(struct ledger_slot *slot) {
 	ledger_slot_free(slot);
 }
 
-static void fold_slots(struct ledger_header *ledger, uint32_t process, enum ledger_how_ended how,
-		       uint64_t ended_ns) {
+static void fold_slots(struct ledger_header *ledger, uint32_t process, bool are_threads_gone) {
+	const struct ledger_process *record = ledger_unit(ledger, LEDGER_PROCESSES, process);
 	struct ledger_section *section = &ledger->section[LEDGER_LEASES];
 	uint64_t used = atomic_load_explicit(&section->used, memory_order_relaxed);
 	for (uint64_t number = 0; number < used && number < section->capacity; number++) {
@@ -141,10 +144,11 @@ static void fold_slots(struct ledger_header *ledger, uint32_t process, enum ledg
 		if ((uint32_t)slot.word != process + 1)
 			continue;
 		enum ledger_lease_state state = ledger_slot_state(&slot);
-		if (state == LEDGER_LEASE_CLAIMED || is_torn(state))
+		bool is_between = state == LEDGER_LEASE_CLAIMED || is_torn(state);
+		if (is_between && are_threads_gone)
 			clear_torn_slot(&slot);
-		else if (state != LEDGER_LEASE_FREE)
-			fold_slot(&slot, how, ended_ns);
+		else if (!is_between && state != LEDGER_LEASE_FREE)
+			fold_slot(&slot, record->how_ended, record->ended_ns);
 	}
 }
 
@@ -172,23 +176,36 @@ static bool take_reaping(struct ledger_process *record) {
 						       memory_order_acq_rel, memory_order_relaxed);
 }
 
-/* Folds a record that is over (dead or ended). Returns whether it is FOLDED now by our doing. */
-static bool fold_process(struct ledger_header *ledger, uint32_t process, uint64_t word) {
+/* Folds the slots of a record that we are REAPING. */
+static bool fold_taken(struct ledger_header *ledger, uint32_t process, uint64_t word, bool are_threads_gone) {
 	struct ledger_process *record = ledger_unit(ledger, LEDGER_PROCESSES, process);
+	uint64_t reaping = word_of(LEDGER_PROCESS_REAPING, generation_of(word), pid_of(word));
+	if (record->how_ended == LEDGER_ENDED_NOT)
+		atomic_store(&record->how_ended, LEDGER_ENDED_UNKNOWN);
+	if (atomic_load(&record->slots) > 0)
+		fold_slots(ledger, process, are_threads_gone);
+	if (are_threads_gone)
+		atomic_store(&record->slots, 0);
+	bool is_folded = atomic_load(&record->slots) == 0;
+	enum ledger_process_state state = is_folded ? LEDGER_PROCESS_FOLDED : LEDGER_PROCESS_ENDED;
+	return change_word(record, reaping, state, pid_of(word), generation_of(word)) && is_folded;
+}
+
+/* Folds a record that is over (dead or ended). Returns whether it is FOLDED now by our doing. */
+static bool fold_process(struct ledger_header *ledger, uint32_t process, uint64_t word, bool are_threads_gone) {
+	struct ledger_process *record = ledger_unit(ledger, LEDGER_PROCESSES, process);
+	uint64_t own = atomic_load(&own_reaper_word);
+	bool is_folded = false;
 	if (!take_reaping(record))
 		return false;
-	bool is_folded = false;
-	if (state_of(word) == LEDGER_PROCESS_REAPING ||
-	    change_word(record, word, LEDGER_PROCESS_REAPING, pid_of(word), generation_of(word))) {
-		if (record->how_ended == LEDGER_ENDED_NOT)
-			atomic_store(&record->how_ended, LEDGER_ENDED_UNKNOWN);
-		if (atomic_load(&record->slots) > 0)
-			fold_slots(ledger, process, record->how_ended, record->ended_ns);
-		atomic_store(&record->slots, 0);
-		is_folded = change_word(record, word_of(LEDGER_PROCESS_REAPING, generation_of(word), pid_of(word)),
-					LEDGER_PROCESS_FOLDED, pid_of(word), generation_of(word));
-	}
-	atomic_store_explicit(&record->reaper, 0, memory_order_release);
+	/* Before we had it, another reaper may have finished and the record may have got a new tenant: only a
+	 * word that is still the same may be acted on. */
+	if (atomic_load_explicit(&record->word, memory_order_acquire) == word &&
+	    (state_of(word) == LEDGER_PROCESS_REAPING ||
+	     change_word(record, word, LEDGER_PROCESS_REAPING, pid_of(word), generation_of(word))))
+		is_folded = fold_taken(ledger, process, word, are_threads_gone);
+	atomic_compare_exchange_strong_explicit(&record->reaper, &own, 0, memory_order_release,
+						memory_order_relaxed);
 	return is_folded;
 }
 
@@ -205,16 +222,25 @@ static uint64_t record_word(struct ledger_header *ledger, uint32_t process, stru
 	return *record ? atomic_load_explicit(&(*record)->word, memory_order_acquire) : 0;
 }
 
-/* Is this record over although its process left no mark? */
-static bool is_dead(const struct ledger_process *record, uint64_t word, uint64_t pid_namespace, bool is_thorough) {
+/* A claimed record stays claimed when its process is killed before it published it. A folded one holds slots
+ * again when a thread outran the end of its process. */
+static bool needs_folding(const struct ledger_process *record, uint64_t word) {
 	switch (state_of(word)) {
+	case LEDGER_PROCESS_CLAIMED:
 	case LEDGER_PROCESS_RUNNING:
 	case LEDGER_PROCESS_REAPING:
-		return record->pid_namespace == pid_namespace && pid_namespace != 0 &&
-		       is_gone(pid_of(word), record->start_ticks, is_thorough);
+		return true;
+	case LEDGER_PROCESS_ENDED:
+	case LEDGER_PROCESS_FOLDED:
+		return record->slots > 0;
 	default:
 		return false;
 	}
+}
+
+static bool is_dead(const struct ledger_process *record, uint64_t word, uint64_t pid_namespace, bool is_thorough) {
+	return record->pid_namespace == pid_namespace && pid_namespace != 0 &&
+	       is_gone(pid_of(word), record->start_ticks, is_thorough);
 }
 
 static uint32_t reap(struct ledger_header *ledger, uint64_t pid_namespace, bool is_thorough) {
@@ -222,9 +248,8 @@ static uint32_t reap(struct ledger_header *ledger, uint64_t pid_namespace, bool 
 	for (uint32_t process = 0; process < records_used(ledger); process++) {
 		struct ledger_process *record;
 		uint64_t word = record_word(ledger, process, &record);
-		bool is_over = state_of(word) == LEDGER_PROCESS_ENDED && record->slots > 0;
-		if (is_over || is_dead(record, word, pid_namespace, is_thorough))
-			folded += fold_process(ledger, process, word);
+		if (record && needs_folding(record, word) && is_dead(record, word, pid_namespace, is_thorough))
+			folded += fold_process(ledger, process, word, true);
 	}
 	return folded;
 }
@@ -257,25 +282,48 @@ static void end_earlier_images(struct ledger_header *ledger, const struct ledger
 	}
 }
 
-static bool claim(struct ledger_header *ledger, uint32_t process, int32_t pid) {
+/* Whether a record that is over may be given away. Only exec leaves a pid behind whose threads are gone. In
+ * another namespace nobody knows who is gone: what holds no slot is free. */
+static bool is_abandoned(const struct ledger_process *record, uint64_t word, uint64_t pid_namespace,
+			 bool is_thorough) {
+	if (record->pid_namespace != pid_namespace || pid_namespace == 0)
+		return record->slots == 0;
+	return record->how_ended != LEDGER_ENDED_EXIT ||
+	       is_gone(pid_of(word), record->start_ticks, is_thorough);
+}
+
+static bool is_free(struct ledger_header *ledger, uint32_t process, uint64_t *word,
+		    const struct ledger_process_identity *identity, bool is_thorough) {
 	struct ledger_process *record;
-	uint64_t word = record_word(ledger, process, &record);
-	if (!record)
+	*word = record_word(ledger, process, &record);
+	if (!record || state_of(*word) == LEDGER_PROCESS_FREE)
+		return record;
+	bool is_over = state_of(*word) == LEDGER_PROCESS_ENDED || state_of(*word) == LEDGER_PROCESS_FOLDED;
+	if (!is_over || !is_abandoned(record, *word, identity->pid_namespace, is_thorough))
 		return false;
-	if (state_of(word) == LEDGER_PROCESS_ENDED && fold_process(ledger, process, word))
-		word = record_word(ledger, process, &record);
-	if ((state_of(word) != LEDGER_PROCESS_FREE && state_of(word) != LEDGER_PROCESS_FOLDED) ||
-	    !change_word(record, word, LEDGER_PROCESS_CLAIMED, pid, generation_of(word) + 1))
+	if (record->slots > 0 && !fold_process(ledger, process, *word, true))
+		return false;
+	*word = record_word(ledger, process, &record);
+	return state_of(*word) == LEDGER_PROCESS_ENDED || state_of(*word) == LEDGER_PROCESS_FOLDED;
+}
+
+static bool claim(struct ledger_header *ledger, uint32_t process, const struct ledger_process_identity *identity,
+		  bool is_thorough) {
+	struct ledger_process *record = ledger_unit(ledger, LEDGER_PROCESSES, process);
+	uint64_t word;
+	if (!is_free(ledger, process, &word, identity, is_thorough) ||
+	    !change_word(record, word, LEDGER_PROCESS_CLAIMED, identity->pid, generation_of(word) + 1))
 		return false;
 	memset((char *)record + sizeof record->word, 0, sizeof *record - sizeof record->word);
 	return true;
 }
 
-static uint32_t claim_any(struct ledger_header *ledger, int32_t pid) {
+static uint32_t claim_any(struct ledger_header *ledger, const struct ledger_process_identity *identity,
+			  bool is_thorough) {
 	struct ledger_section *section = &ledger->section[LEDGER_PROCESSES];
 	while (atomic_load_explicit(&section->used, memory_order_relaxed) < section->capacity) {
 		uint64_t number = atomic_fetch_add_explicit(&section->used, 1, memory_order_relaxed);
-		if (number < section->capacity && claim(ledger, (uint32_t)number, pid))
+		if (number < section->capacity && claim(ledger, (uint32_t)number, identity, is_thorough))
 			return (uint32_t)number;
 		if (number < section->capacity && !ledger_unit(ledger, LEDGER_PROCESSES, number))
 			break; /* no space */
@@ -284,7 +332,7 @@ static uint32_t claim_any(struct ledger_header *ledger, int32_t pid) {
 	uint64_t hint = atomic_load_explicit(&ledger->process_hint, memory_order_relaxed);
 	for (uint32_t i = 0; i < used; i++) {
 		uint32_t process = (uint32_t)((hint + i) % used);
-		if (claim(ledger, process, pid)) {
+		if (claim(ledger, process, identity, is_thorough)) {
 			atomic_store_explicit(&ledger->process_hint, process + 1, memory_order_relaxed);
 			return process;
 		}
@@ -296,9 +344,11 @@ uint32_t ledger_process_claim(struct ledger_header *ledger, const struct ledger_
 	atomic_store(&own_reaper_word, reaper_word_of(identity));
 	end_earlier_images(ledger, identity);
 	reap(ledger, identity->pid_namespace, false);
-	uint32_t process = claim_any(ledger, identity->pid);
-	if (process == LEDGER_NO_PROCESS && reap(ledger, identity->pid_namespace, true) > 0)
-		process = claim_any(ledger, identity->pid);
+	uint32_t process = claim_any(ledger, identity, false);
+	if (process == LEDGER_NO_PROCESS) {
+		reap(ledger, identity->pid_namespace, true);
+		process = claim_any(ledger, identity, true);
+	}
 	if (process == LEDGER_NO_PROCESS) {
 		ledger_count_loss(ledger, LEDGER_LOST_PROCESSES);
 		return process;
@@ -313,7 +363,7 @@ uint32_t ledger_process_claim(struct ledger_header *ledger, const struct ledger_
 void ledger_process_publish(struct ledger_header *ledger, uint32_t process) {
 	struct ledger_process *record;
 	uint64_t word = record_word(ledger, process, &record);
-	if (record)
+	if (state_of(word) == LEDGER_PROCESS_CLAIMED)
 		change_word(record, word, LEDGER_PROCESS_RUNNING, pid_of(word), generation_of(word));
 }
 
@@ -328,5 +378,6 @@ void ledger_process_end(struct ledger_header *ledger, uint32_t process, int32_t 
 	if (!change_word(record, word, LEDGER_PROCESS_ENDED, pid, generation_of(word)) || record->slots == 0)
 		return;
 	/* Folded at once: the gauges behind the peaks must not count the leases of an ended process. */
-	fold_process(ledger, process, word_of(LEDGER_PROCESS_ENDED, generation_of(word), pid));
+	fold_process(ledger, process, word_of(LEDGER_PROCESS_ENDED, generation_of(word), pid),
+		     how != LEDGER_ENDED_EXIT);
 }
