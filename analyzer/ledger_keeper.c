@@ -127,14 +127,32 @@ static uint64_t load_process_word(const struct ledger_process *process) {
 
 /* ---- Life of a ledger --------------------------------------------------------------------------------- */
 
-/* Unknown counts as alive: whose process it is, his ledger stays. An exec leaves the process alive. */
-static bool may_be_alive(const struct ledger_header *header, int32_t pid, uint64_t start_ticks,
-			 uint64_t pid_namespace) {
+/* 0: no such process, or unknown. */
+static uint64_t start_ticks_of(pid_t pid) {
+	char path[64];
+	char line[1024];
+	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t length = fd >= 0 ? read(fd, line, sizeof line - 1) : 0;
+	if (fd >= 0)
+		close(fd);
+	line[length > 0 ? length : 0] = '\0';
+	return ledger_file_stat_field(line, 22);
+}
+
+static enum liveness liveness_in(const struct ledger_header *header, int32_t pid, uint64_t start_ticks,
+				 uint64_t pid_namespace) {
 	struct liveness_observer observer = liveness_observer_here();
 	struct liveness_subject subject = {
 		.pid_namespace = pid_namespace, .pid = pid, .start_ticks = start_ticks};
 	memcpy(subject.boot_id, header->boot_id, sizeof subject.boot_id);
-	return pid > 0 && liveness_of(&observer, &subject) != LIVENESS_GONE;
+	return pid > 0 ? liveness_of(&observer, &subject) : LIVENESS_GONE;
+}
+
+/* Unknown counts as alive: whose process it is, his ledger stays. An exec leaves the process alive. */
+static bool may_be_alive(const struct ledger_header *header, int32_t pid, uint64_t start_ticks,
+			 uint64_t pid_namespace) {
+	return liveness_in(header, pid, start_ticks, pid_namespace) != LIVENESS_GONE;
 }
 
 static bool record_may_be_alive(const struct ledger_header *header, const struct ledger_process *process) {
@@ -163,16 +181,34 @@ static bool run_is_alive(const struct ledger_header *header) {
 		may_be_alive(header, header->creator_pid, header->creator_start_ticks, header->pid_namespace);
 }
 
+static uint64_t clock_ns(clockid_t clock) {
+	struct timespec now;
+	clock_gettime(clock, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* Start ticks count from boot and through sleep, the ledger's clock does not: after a sleep the ledger
+ * looks younger than it is, and then rather alive than removed. */
+static uint64_t ticks_at_creation(const struct ledger_header *header) {
+	uint64_t awake_ns = clock_ns(CLOCK_MONOTONIC); /* first, for it must not be the greater one */
+	uint64_t slept_ns = clock_ns(CLOCK_BOOTTIME) - awake_ns;
+	return (header->created_monotonic_ns + slept_ns) / (1000000000u / (uint64_t)sysconf(_SC_CLK_TCK));
+}
+
 /* A ledger without a run command is named after the first preloaded process, often a shell that calls
- * libpq through its children only and will start more of them. */
+ * libpq through its children only and will start more of them. A process that began after the ledger
+ * has only inherited the number. */
 static bool namesake_is_alive(const struct ledger_header *header, const char *path) {
 	unsigned uid;
 	int pid;
-	unsigned long long start_ticks;
+	unsigned long long started; /* whose unit depends on who named the file */
 	const char *base = strrchr(path, '/');
-	base = base ? base + 1 : path;
-	return sscanf(base, "pqlease.%u.%d-%llu.ledger", &uid, &pid, &start_ticks) == 3 &&
-		may_be_alive(header, pid, start_ticks, header->pid_namespace);
+	if (sscanf(base ? base + 1 : path, "pqlease.%u.%d-%llu.ledger", &uid, &pid, &started) != 3)
+		return false;
+	uint64_t start_ticks = start_ticks_of(pid);
+	enum liveness liveness = liveness_in(header, pid, start_ticks, header->pid_namespace);
+	return liveness == LIVENESS_UNKNOWN ||
+		(liveness == LIVENESS_RUNNING && start_ticks <= ticks_at_creation(header));
 }
 
 static bool is_live(struct ledger_header *header, const char *path) {
@@ -276,19 +312,9 @@ uint64_t ledger_keeper_size_bytes(const char *text) {
 	return number << shift;
 }
 
-static uint64_t own_start_ticks(void) {
-	char line[1024];
-	int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
-	ssize_t length = fd >= 0 ? read(fd, line, sizeof line - 1) : 0;
-	if (fd >= 0)
-		close(fd);
-	line[length > 0 ? length : 0] = '\0';
-	return ledger_file_stat_field(line, 22);
-}
-
 bool ledger_keeper_default_path(char path[PATH_MAX], const char *directory) {
 	int length = snprintf(path, PATH_MAX, "%s/pqlease.%u.%d-%llu.ledger", directory, (unsigned)getuid(),
-			      (int)getpid(), (unsigned long long)own_start_ticks());
+			      (int)getpid(), (unsigned long long)start_ticks_of(getpid()));
 	return length > 0 && length < PATH_MAX;
 }
 
@@ -343,12 +369,6 @@ const char *ledger_keeper_create(struct ledger_keeper *keeper, const char *path,
 	return reason;
 }
 
-static uint64_t now_ns(void) {
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 /* What the process wrote about its own end wins: it is a fact, and it came first. The state is
  * published last, so that whoever folds the slots finds out how their owner ended. */
 static void mark_record_killed(struct ledger_process *process, uint64_t word, int signal_number) {
@@ -357,7 +377,7 @@ static void mark_record_killed(struct ledger_process *process, uint64_t word, in
 	if (!atomic_compare_exchange_strong(&process->how_ended, &not_ended, LEDGER_ENDED_KILLED))
 		return;
 	atomic_store(&process->exit_signal, signal_number);
-	atomic_store(&process->ended_ns, now_ns());
+	atomic_store(&process->ended_ns, clock_ns(CLOCK_MONOTONIC));
 	atomic_compare_exchange_strong(&process->word, &word, ended_word);
 }
 
@@ -382,7 +402,7 @@ void ledger_keeper_mark_ended(struct ledger_keeper *keeper, int exit_status, int
 		return;
 	header->exit_status = exit_status;
 	header->exit_signal = exit_signal;
-	atomic_store_explicit(&header->ended_ns, now_ns(), memory_order_release);
+	atomic_store_explicit(&header->ended_ns, clock_ns(CLOCK_MONOTONIC), memory_order_release);
 }
 
 bool ledger_keeper_has_processes(const struct ledger_keeper *keeper) {

@@ -155,6 +155,18 @@ def a_ledger_is_live_as_long_as_a_process_of_its_run():
     wait_until(lambda: [row[0] for row in listing(directory)] == ["ended"], what="the end of the run")
 
 
+@test
+def a_raw_ledger_is_live_as_long_as_the_shell_that_it_is_named_after():
+    """Between two children that call libpq nobody has the ledger open, and yet it must not go."""
+    ping = "import ctypes; ctypes.CDLL('libpq.so.5').PQping(b'host=/nonexistent')"
+    script = '%s -c "$0"; %s ls --prune >&2; test -e "$PQLEASE_LEDGER" && echo $PQLEASE_LEDGER' % (PYTHON, PQLEASE)
+    run = run_plain(["sh", "-c", script, ping], env={"LD_PRELOAD": SHIM}).check_status(0)
+    ledger = run.stdout.decode().strip()
+    check_in("/dev/shm/pqlease.%d." % os.getuid(), ledger)
+    pqlease("ls", "--prune").check_status(0)
+    check(not os.path.exists(ledger), "the ledger is still there after the end of the shell")
+
+
 def kill_if_there(pid):
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)

@@ -283,6 +283,25 @@ static void a_ledger_named_after_a_living_process_is_live(void **state) {
 	assert_true(ledger_keeper_default_path(path, directory));
 	make_ended_ledger(path);
 	assert_int_equal(LEDGER_KEEPER_LIVE, state_of(path));
+	snprintf(path + strlen(directory), sizeof path - strlen(directory), "/pqlease.0.%d-17.ledger",
+		 (int)getpid());
+	make_ended_ledger(path); /* the shim's names have another number behind the pid */
+	assert_int_equal(LEDGER_KEEPER_LIVE, state_of(path));
+	assert_int_equal(0, unlink(path));
+	assert_true(ledger_keeper_default_path(path, directory));
+	assert_int_equal(0, unlink(path));
+}
+
+static void a_process_younger_than_the_ledger_is_not_its_namesake(void **state) {
+	char path[PATH_MAX];
+	struct ledger_map map;
+	(void)state;
+	assert_true(ledger_keeper_default_path(path, directory));
+	make_ended_ledger(path);
+	assert_int_equal(LEDGER_FILE_OK, ledger_file_join(&map, path));
+	map.header->created_monotonic_ns = 1;
+	assert_int_equal(LEDGER_KEEPER_ENDED, state_of(path));
+	ledger_file_unmap(&map);
 	assert_int_equal(0, unlink(path));
 }
 
@@ -366,6 +385,7 @@ int main(void) {
 		cmocka_unit_test(an_ended_ledger_is_replaced),
 		cmocka_unit_test(a_process_left_behind_keeps_a_ledger_live),
 		cmocka_unit_test(a_ledger_named_after_a_living_process_is_live),
+		cmocka_unit_test(a_process_younger_than_the_ledger_is_not_its_namesake),
 		cmocka_unit_test(the_attempts_of_all_pools_and_slots_are_counted),
 		cmocka_unit_test(what_is_no_ledger_is_left_alone),
 		cmocka_unit_test(a_file_that_took_the_name_meanwhile_is_left_alone),
