@@ -100,17 +100,19 @@ static const uint8_t *find_build_id_note(const uint8_t *at, size_t left, size_t 
 	while (left > sizeof note) {
 		memcpy(&note, at, sizeof note);
 		size_t name_bytes = (note.n_namesz + (size_t)3) & ~(size_t)3;
-		size_t desc_bytes = (note.n_descsz + (size_t)3) & ~(size_t)3;
 		at += sizeof note;
 		left -= sizeof note;
-		if (name_bytes > left || desc_bytes > left - name_bytes)
+		if (name_bytes > left || note.n_descsz > left - name_bytes)
 			return NULL;
 		if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == 4 && memcmp(at, "GNU", 4) == 0) {
 			*length = note.n_descsz < BUILD_ID_MAX_BYTES ? note.n_descsz : BUILD_ID_MAX_BYTES;
 			return at + name_bytes;
 		}
-		at += name_bytes + desc_bytes;
-		left -= name_bytes + desc_bytes;
+		size_t note_bytes = name_bytes + ((note.n_descsz + (size_t)3) & ~(size_t)3);
+		if (note_bytes > left) /* the last one need not be padded */
+			return NULL;
+		at += note_bytes;
+		left -= note_bytes;
 	}
 	return NULL;
 }
