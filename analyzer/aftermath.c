@@ -78,13 +78,15 @@ static void settle_run(struct model *model, const struct liveness_observer *obse
 
 /* ---- Leases ----------------------------------------------------------------------------------- */
 
-/* As reapers judge it (shim/ledger_processes.c): a lease in a reset was still held. */
+/* As reapers judge it (shim/ledger_processes.c). */
 static enum model_left what_was_left(const struct model_lease *lease) {
 	switch (lease->state) {
 	case MODEL_LEASE_FAILED:
 		return MODEL_LEFT_FAILED;
 	case MODEL_LEASE_CONNECTING:
 		return lease->is_async ? MODEL_LEFT_CONNECTING : MODEL_LEFT_IN_CALL;
+	case MODEL_LEASE_RESETTING:
+		return lease->was_established ? MODEL_LEFT_RESETTING : MODEL_LEFT_FAILED;
 	default:
 		return lease->was_established ? MODEL_LEFT_OPEN : MODEL_LEFT_FAILED;
 	}

@@ -20,6 +20,7 @@ enum model_left {
 	MODEL_LEFT_OPEN,
 	MODEL_LEFT_FAILED,
 	MODEL_LEFT_CONNECTING, /* an asynchronous attempt that reached neither OK nor FAILED */
+	MODEL_LEFT_RESETTING,  /* an established lease inside a reset */
 	MODEL_LEFT_IN_CALL,    /* inside a synchronous connect */
 	MODEL_LEFT_COUNT
 };
@@ -44,6 +45,7 @@ enum model_counter {
 	MODEL_IN_QUERY_NS,
 	MODEL_IDLE_IN_TRANSACTION_NS,
 	MODEL_IDLE_NS,
+	MODEL_LEFT_HELD_NS,
 	MODEL_COUNTER_COUNT
 };
 

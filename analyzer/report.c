@@ -171,52 +171,37 @@ static bool is_in_use(const struct model_lease *lease) {
 	return is_open(lease) && (lease->is_active || lease->is_in_transaction);
 }
 
-/* Lease time of what is not in the hold times: still open, or left by a process that is gone. */
-struct unfinished {
-	double held_ns;
-	bool is_known; /* false if somebody's end is unknown */
-};
-
-static void add_gone(struct unfinished *unfinished, const struct building *building,
-		     const struct model_lease *lease) {
-	bool has_end = lease->process != MODEL_NO_PROCESS &&
-		building->model->processes[lease->process].ended_ns != 0;
-	unfinished->is_known &= has_end;
-	unfinished->held_ns += (double)span_ns(lease->established_ns, lease->until_ns);
+/* A PGconn that had been a lease; the other kinds left behind never were. */
+static bool is_left_lease(enum model_left left) {
+	return left == MODEL_LEFT_OPEN || left == MODEL_LEFT_RESETTING;
 }
 
-/* Folded leases count with their examples; those beyond have unknown ends. */
-static void add_folded(struct unfinished *unfinished, const struct building *building, uint32_t pool,
-		       uint64_t folded) {
-	uint64_t seen = 0;
-	for (size_t i = 0; i < building->model->example_count && folded > 0; i++) {
-		const struct model_ended *example = &building->model->examples[i];
-		if (example->pool != pool || example->left != MODEL_LEFT_OPEN)
-			continue;
-		seen += example->ended_ns != 0;
-		unfinished->held_ns += (double)span_ns(example->established_ns, example->ended_ns);
-	}
-	unfinished->is_known &= seen == folded;
+/* What was folded without a known end has only an upper bound. */
+static bool has_unknown_ends(const struct model_totals *totals) {
+	return totals->unreleased[MODEL_LEFT_OPEN][MODEL_UNKNOWN] +
+		       totals->unreleased[MODEL_LEFT_RESETTING][MODEL_UNKNOWN] >
+	       0;
 }
 
+static bool has_known_end(const struct model *model, const struct model_lease *lease) {
+	return lease->process != MODEL_NO_PROCESS && model->processes[lease->process].ended_ns != 0;
+}
+
+/* Lease time of a pool: finished, left behind, and still open; NAN if somebody's end is unknown. */
 static double pool_held_ns(const struct building *building, uint32_t pool) {
 	const struct model *model = building->model;
 	const struct model_totals *totals = &model->pools[pool].totals;
-	struct unfinished unfinished = {.is_known = true};
-	uint64_t folded = 0;
-	for (int how = 0; how < MODEL_HOW_COUNT; how++)
-		folded += totals->unreleased[MODEL_LEFT_OPEN][how];
-	add_folded(&unfinished, building, pool, folded);
+	bool is_known = !has_unknown_ends(totals);
+	double held_ns = (double)totals->time[MODEL_HOLD_TIME].sum_ns + (double)totals->counter[MODEL_LEFT_HELD_NS];
 	for (size_t i = 0; i < model->lease_count; i++) {
 		const struct model_lease *lease = &model->leases[i];
-		if (lease->pool != pool)
+		bool is_left = lease->is_owner_gone && is_left_lease(lease->left);
+		if (lease->pool != pool || (!is_open(lease) && !is_left))
 			continue;
-		if (is_open(lease))
-			unfinished.held_ns += (double)span_ns(lease->established_ns, lease->until_ns);
-		else if (lease->is_owner_gone && lease->left == MODEL_LEFT_OPEN)
-			add_gone(&unfinished, building, lease);
+		is_known &= !is_left || has_known_end(model, lease);
+		held_ns += (double)span_ns(lease->established_ns, lease->until_ns);
 	}
-	return unfinished.is_known ? (double)totals->time[MODEL_HOLD_TIME].sum_ns + unfinished.held_ns : NAN;
+	return is_known ? held_ns : NAN;
 }
 
 static bool pool_is_empty(const struct model_pool *pool, int64_t lease_count) {
@@ -288,7 +273,7 @@ static void count_leases(struct report_totals *totals, const struct model *model
 		totals->in_use += is_in_use(lease);
 		totals->in_progress += is_connecting && !lease->is_owner_gone;
 		totals->abandoned += is_connecting && lease->is_owner_gone;
-		totals->unreleased += lease->is_owner_gone && lease->left == MODEL_LEFT_OPEN;
+		totals->unreleased += lease->is_owner_gone && is_left_lease(lease->left);
 	}
 }
 
@@ -307,7 +292,8 @@ static void count_totals(struct report_totals *to, const struct model_totals *fr
 	to->finish_unseen = (int64_t)from->counter[MODEL_FINISH_UNSEEN];
 	to->double_finish = (int64_t)from->counter[MODEL_DOUBLE_FINISH];
 	to->inherited_finish = (int64_t)from->counter[MODEL_INHERITED_FINISH];
-	to->unreleased = (int64_t)count_all_hows(from, MODEL_LEFT_OPEN);
+	to->unreleased = (int64_t)(count_all_hows(from, MODEL_LEFT_OPEN) +
+				   count_all_hows(from, MODEL_LEFT_RESETTING));
 	to->uses = (int64_t)from->counter[MODEL_USES_ENDED];
 }
 

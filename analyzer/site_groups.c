@@ -1,12 +1,13 @@
 #include "analyzer/site_groups.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "analyzer/hash_table.h"
 
 struct group_entry {
-	const char *fingerprint;
+	const char *place;
 	size_t number;
 	UT_hash_handle hh;
 };
@@ -90,6 +91,26 @@ static int compare_examples(const void *a, const void *b) {
 		: (left->backend_pid > right->backend_pid) - (left->backend_pid < right->backend_pid);
 }
 
+/* Fingerprints know neither lines nor addresses, so that they outlive an edit. Within one run the place is
+ * exact: two calls in one function are two places, and so are two nameless functions of a stripped program. */
+static const char *place_of(struct arena *arena, const struct site_frames *frames) {
+	if (frames->application == SITE_NO_FRAME)
+		return frames->fingerprint;
+	const struct site_frame *frame = &frames->frames[frames->application];
+	if (frame->line != 0)
+		return arena_text(arena, "%s %" PRIu32 " %s", frames->fingerprint, frame->line, frame->file);
+	return arena_text(arena, "%s +%" PRIx64, frames->fingerprint, frame->offset);
+}
+
+static struct group_entry *new_group(struct site_groups *groups, struct arena *arena, uint32_t site,
+				     const struct site_frames *frames) {
+	struct group_entry *entry = arena_new(arena, struct group_entry);
+	entry->number = groups->count++;
+	groups->groups[entry->number].site = site;
+	groups->groups[entry->number].frames = frames;
+	return entry;
+}
+
 /* Returns the group number of each site. */
 static size_t *assign_groups(struct site_groups *groups, struct arena *arena, const struct model *model,
 			     const struct site_frames *frames) {
@@ -98,14 +119,12 @@ static size_t *assign_groups(struct site_groups *groups, struct arena *arena, co
 	groups->groups = arena_array(arena, model->site_count, sizeof *groups->groups);
 	for (uint32_t site = 0; site < model->site_count; site++) {
 		struct group_entry *entry = NULL;
-		HASH_FIND_STR(seen, frames[site].fingerprint, entry);
+		const char *place = place_of(arena, &frames[site]);
+		HASH_FIND_STR(seen, place, entry);
 		if (entry == NULL) {
-			entry = arena_new(arena, struct group_entry);
-			entry->fingerprint = frames[site].fingerprint;
-			entry->number = groups->count++;
-			groups->groups[entry->number].site = site;
-			groups->groups[entry->number].frames = &frames[site];
-			HASH_ADD_KEYPTR(hh, seen, entry->fingerprint, strlen(entry->fingerprint), entry);
+			entry = new_group(groups, arena, site, &frames[site]);
+			entry->place = place;
+			HASH_ADD_KEYPTR(hh, seen, entry->place, strlen(entry->place), entry);
 		}
 		group_of[site] = entry->number;
 		add_counts(&groups->groups[entry->number].totals, &model->sites[site].totals);

@@ -1,5 +1,5 @@
 /*
- * Sites that look alike, taken together: stacks with one fingerprint are one place in the program. Each
+ * Sites that are one place in the program, taken together: one fingerprint, and the application frame at one line. Each
  * group counts what was left unreleased there, both by processes whose leases were folded already and by
  * gone ones whose slots are still in the ledger; nothing is counted twice.
  */

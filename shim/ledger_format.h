@@ -133,7 +133,8 @@ enum ledger_how_ended {
 enum ledger_left {
 	LEDGER_LEFT_OPEN,       /* established, PQfinish never seen */
 	LEDGER_LEFT_FAILED,     /* CONNECTION_BAD returned, PQfinish never seen */
-	LEDGER_LEFT_CONNECTING, /* PQconnectStart or PQresetStart, neither OK nor FAILED, no PQfinish */
+	LEDGER_LEFT_CONNECTING, /* PQconnectStart, neither OK nor FAILED, no PQfinish */
+	LEDGER_LEFT_RESETTING,  /* a reset of an established lease had not ended: no session, no PQfinish */
 	LEDGER_LEFT_IN_CALL,    /* the process ended inside a synchronous connect */
 	LEDGER_LEFT_COUNT
 };
@@ -162,6 +163,7 @@ enum ledger_counter {
 	LEDGER_IN_QUERY_NS,
 	LEDGER_IDLE_IN_TRANSACTION_NS,
 	LEDGER_IDLE_NS,
+	LEDGER_LEFT_HELD_NS, /* hold time of the leases counted in unreleased; up to now if their end is unknown */
 	LEDGER_COUNTER_COUNT = 24
 };
 

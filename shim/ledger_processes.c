@@ -78,7 +78,9 @@ static enum ledger_left what_was_left(enum ledger_lease_state state, uint32_t fl
 		return LEDGER_LEFT_FAILED;
 	if (state == LEDGER_LEASE_CONNECTING)
 		return flags & LEDGER_LEASE_ASYNC ? LEDGER_LEFT_CONNECTING : LEDGER_LEFT_IN_CALL;
-	return flags & LEDGER_LEASE_ESTABLISHED ? LEDGER_LEFT_OPEN : LEDGER_LEFT_FAILED;
+	if (!(flags & LEDGER_LEASE_ESTABLISHED))
+		return LEDGER_LEFT_FAILED;
+	return state == LEDGER_LEASE_RESETTING ? LEDGER_LEFT_RESETTING : LEDGER_LEFT_OPEN;
 }
 
 static void keep_example(const struct ledger_account *account, const struct ledger_lease *lease,
@@ -115,8 +117,11 @@ static void fold_slot(struct ledger_slot *slot, enum ledger_how_ended how, uint6
 	if (!ledger_slot_move(slot, LEDGER_LEASE_FOLDING))
 		return;
 	ledger_add_unreleased(&account, left, how, taken_ns);
-	if (lease->flags & LEDGER_LEASE_ESTABLISHED)
+	if (lease->flags & LEDGER_LEASE_ESTABLISHED) {
+		uint64_t until_ns = ended_ns ? ended_ns : ledger_now_ns();
+		ledger_add(&account, LEDGER_LEFT_HELD_NS, until_ns - lease->held_since_ns, until_ns);
 		ledger_add_open(&account, -1, ledger_now_ns());
+	}
 	keep_example(&account, lease, left, how, ended_ns);
 	ledger_slot_free(slot);
 }

@@ -24,7 +24,8 @@ static const char *say_parts(struct arena *arena, uint64_t given_up, uint64_t cu
 bool rule_abandoned_start(const struct rule_input *input, struct finding *finding) {
 	const unsigned hows = RULE_HOW(MODEL_EXIT) | RULE_HOW(MODEL_EXEC);
 	const struct model_totals *totals = &input->group->totals;
-	uint64_t left = rule_take_left(input, MODEL_LEFT_CONNECTING, hows, finding);
+	uint64_t left = rule_take_left(input, MODEL_LEFT_CONNECTING, hows, finding) +
+			rule_take_left(input, MODEL_LEFT_RESETTING, hows, finding);
 	uint64_t abandoned = totals->counter[MODEL_ABANDONED];
 	uint64_t cut_short = totals->counter[MODEL_CUT_SHORT];
 	uint64_t given_up = abandoned > cut_short ? abandoned - cut_short : 0;
