@@ -592,6 +592,46 @@ def the_size_of_the_ledger_is_a_setting():
         check_equal(size, os.stat(run.ledger).st_size, "size of the ledger for %s" % text)
 
 
+# --- What run alone can know ------------------------------------------------------------------------------------
+
+PING = "import ctypes, os, signal; ctypes.CDLL('libpq.so.5').PQping(b'host=/nonexistent'); "
+
+
+@test
+def a_command_that_a_signal_killed_is_marked():
+    run = quiet([PYTHON, "-c", PING + "os.kill(os.getpid(), signal.SIGKILL)"]).check_status(137)
+    parsed = run.report()
+    check_equal(["killed"], [process["how_ended"] for process in parsed["processes"]], "how COMMAND ended")
+    check_equal(137, parsed["run"]["exit_code"], "exit code in the report")
+    check_equal(False, parsed["run"]["live"], "live")
+
+
+@test
+def what_run_did_not_reap_is_not_guessed():
+    run = quiet(["sh", "-c", '"$@"; exit 4', "sh", PYTHON, "-c", PING + "os.kill(os.getpid(), signal.SIGKILL)"])
+    parsed = run.check_status(4).report()
+    check_equal(["unknown"], [process["how_ended"] for process in parsed["processes"]], "how the grandchild ended")
+
+
+@test
+def what_still_runs_is_named():
+    stay = PING + "print(os.getpid(), flush=True); os.close(1); signal.pause()"
+    run = run_pqlease(["sh", "-c", 'pid=$("$@" 2>/dev/null & ); echo $pid', "sh", PYTHON, "-c", stay]).check_status(0)
+    pid = int(run.stdout)
+    try:
+        check_in(b"%d" % pid, run.stderr, "report")
+        check_in(b"still runs", run.stderr, "report")
+    finally:
+        os.kill(pid, signal.SIGKILL)
+
+
+@test
+def an_inner_run_is_recorded_by_the_outer_one():
+    run = quiet(["sh", "-c", '"$@"', "sh", PQLEASE, "run", "--role", "inner", "--", PYTHON, "-c", PING])
+    processes = run.check_status(0).report()["processes"]
+    check_equal([("inner", "exit")], [(process["role"], process["how_ended"]) for process in processes], "processes")
+
+
 # --- Secrets ----------------------------------------------------------------------------------------------------
 
 
