@@ -60,7 +60,18 @@ struct interning {
 	enum ledger_loss loss;
 	bool (*is_equal)(struct ledger_header *ledger, uint32_t id, uint64_t hash, const void *key);
 	uint32_t (*make)(struct ledger_header *ledger, uint64_t hash, const void *key);
+	void (*prepare)(struct ledger_header *ledger); /* what is slow about `make`, without taking anything; or NULL */
 };
+
+/* Threads of a pool start together. A loser of the race wastes what it made, so all that takes time happens
+ * before the last look. */
+static bool is_still_empty(struct ledger_header *ledger, const struct interning *how, _Atomic uint32_t *slot,
+			   uint32_t *id) {
+	if (how->prepare)
+		how->prepare(ledger);
+	*id = atomic_load_explicit(slot, memory_order_acquire);
+	return *id == 0;
+}
 
 /*
  * An entry is complete before its id appears in the index, and the index slot is taken by one
@@ -75,9 +86,9 @@ static uint32_t intern(struct ledger_header *ledger, const struct interning *how
 		_Atomic uint32_t *slot = ledger_unit(ledger, how->index, (hash + probe) & mask);
 		uint32_t id = slot ? atomic_load_explicit(slot, memory_order_acquire) : 0;
 		if (slot && id == 0) {
-			if (own == 0)
+			if (own == 0 && is_still_empty(ledger, how, slot, &id))
 				own = how->make(ledger, hash, key);
-			if (own != 0 && atomic_compare_exchange_strong_explicit(
+			if (own != 0 && id == 0 && atomic_compare_exchange_strong_explicit(
 						slot, &id, own, memory_order_acq_rel, memory_order_acquire))
 				return own;
 		}
@@ -123,7 +134,7 @@ static uint32_t string_make(struct ledger_header *ledger, uint64_t hash, const v
 
 uint32_t ledger_intern_string(struct ledger_header *ledger, const char *text) {
 	static const struct interning strings = {LEDGER_STRING_INDEX, LEDGER_LOST_STRINGS, string_is_equal,
-						 string_make};
+						 string_make, NULL};
 	if (!text || !*text)
 		return 0;
 	struct string_key key = {text, strnlen(text, LEDGER_STRING_MAX_BYTES)};
@@ -157,7 +168,7 @@ static uint32_t module_make(struct ledger_header *ledger, uint64_t hash, const v
 
 uint32_t ledger_intern_module(struct ledger_header *ledger, const struct ledger_module_facts *facts) {
 	static const struct interning modules = {LEDGER_MODULE_INDEX, LEDGER_LOST_MODULES, module_is_equal,
-						 module_make};
+						 module_make, NULL};
 	struct ledger_module key = {.path = ledger_intern_string(ledger, facts->path),
 				    .text_start = facts->text_start,
 				    .text_end = facts->text_end,
@@ -191,7 +202,7 @@ static uint32_t endpoint_make(struct ledger_header *ledger, uint64_t hash, const
 
 static uint32_t intern_endpoint(struct ledger_header *ledger, const struct ledger_endpoint_facts *facts) {
 	static const struct interning endpoints = {LEDGER_ENDPOINT_INDEX, LEDGER_LOST_POOLS, endpoint_is_equal,
-						   endpoint_make};
+						   endpoint_make, NULL};
 	struct ledger_endpoint key = {.host = ledger_intern_string(ledger, facts->host),
 				      .port = ledger_intern_string(ledger, facts->port),
 				      .database = ledger_intern_string(ledger, facts->database),
@@ -236,9 +247,20 @@ static uint32_t pool_make(struct ledger_header *ledger, uint64_t hash, const voi
 	return (uint32_t)number;
 }
 
+static void touch_next(struct ledger_header *ledger, enum ledger_section_kind kind) {
+	ledger_unit(ledger, kind, atomic_load_explicit(&ledger->section[kind].used, memory_order_relaxed));
+}
+
+/* Timelines are few and large: each begins with pages that nobody touched yet. */
+static void pool_prepare(struct ledger_header *ledger) {
+	touch_next(ledger, LEDGER_POOLS);
+	touch_next(ledger, LEDGER_TIMELINES);
+}
+
 uint32_t ledger_intern_pool(struct ledger_header *ledger, uint32_t role,
 			    const struct ledger_endpoint_facts *endpoint) {
-	static const struct interning pools = {LEDGER_POOL_INDEX, LEDGER_LOST_POOLS, pool_is_equal, pool_make};
+	static const struct interning pools = {LEDGER_POOL_INDEX, LEDGER_LOST_POOLS, pool_is_equal, pool_make,
+					       pool_prepare};
 	struct pool_key key = {role, endpoint ? intern_endpoint(ledger, endpoint) : 0};
 	return intern(ledger, &pools, mix(4, (uint64_t)key.role << 32 | key.endpoint), &key);
 }
@@ -278,7 +300,8 @@ static uint32_t site_make(struct ledger_header *ledger, uint64_t hash, const voi
 
 uint32_t ledger_intern_site(struct ledger_header *ledger, const struct ledger_frame *frames, uint32_t count,
 			    uint16_t flags) {
-	static const struct interning sites = {LEDGER_SITE_INDEX, LEDGER_LOST_SITES, site_is_equal, site_make};
+	static const struct interning sites = {LEDGER_SITE_INDEX, LEDGER_LOST_SITES, site_is_equal, site_make,
+					       NULL};
 	if (count == 0)
 		return LEDGER_SITE_NONE;
 	struct site_key key = {frames, count, flags};
