@@ -153,7 +153,7 @@ enum cell_change { CELL_ADD, CELL_SET, CELL_RAISE };
 
 static void change_cell(_Atomic uint64_t *cell, uint32_t epoch, enum cell_change change, uint32_t value) {
 	uint64_t tag = (uint64_t)epoch + 1;
-	uint64_t seen = atomic_load_explicit(cell, memory_order_relaxed);
+	uint64_t seen = atomic_load(cell);
 	for (;;) {
 		uint64_t seen_tag = seen >> 32;
 		uint32_t current = seen_tag == tag ? (uint32_t)seen : 0;
@@ -163,8 +163,7 @@ static void change_cell(_Atomic uint64_t *cell, uint32_t epoch, enum cell_change
 		uint64_t word = tag << 32 | next;
 		if (seen_tag > tag || word == seen)
 			return;
-		if (atomic_compare_exchange_weak_explicit(cell, &seen, word, memory_order_relaxed,
-							  memory_order_relaxed))
+		if (atomic_compare_exchange_weak(cell, &seen, word))
 			return;
 	}
 }
@@ -194,12 +193,19 @@ static uint32_t as_value(int64_t gauge) {
 	return gauge > 0 ? (uint32_t)gauge : 0;
 }
 
-static void change_open(const struct moment *at, uint32_t number, int64_t before, int64_t after) {
+/* Two threads may change the gauge in one order and come here in the other. The reader carries the last value
+ * forward, so it is written again until it is the gauge's; gauge and cells are read and changed in one order for
+ * all (sequentially consistent, which costs nothing on x86-64). */
+static void change_open(const struct moment *at, uint32_t number, const _Atomic int64_t *gauge, int64_t before,
+			int64_t after) {
 	struct ledger_timeline *timeline = ledger_unit(at->ledger, LEDGER_TIMELINES, number);
 	if (!timeline)
 		return;
-	change_metric(at, timeline, LEDGER_METRIC_OPEN, CELL_SET, as_value(after));
 	change_metric(at, timeline, LEDGER_METRIC_OPEN_PEAK, CELL_RAISE, as_value(before > after ? before : after));
+	for (int64_t written = after - 1; written != after; after = atomic_load(gauge)) {
+		change_metric(at, timeline, LEDGER_METRIC_OPEN, CELL_SET, as_value(after));
+		written = after;
+	}
 }
 
 static void count_attempt(const struct moment *at, uint32_t number, bool has_failed) {
@@ -213,7 +219,7 @@ static void count_attempt(const struct moment *at, uint32_t number, bool has_fai
 
 /* Returns the gauge after the change. */
 static int64_t change_gauge(_Atomic int64_t *gauge, _Atomic int64_t *peak, int change) {
-	int64_t now = atomic_fetch_add_explicit(gauge, change, memory_order_relaxed) + change;
+	int64_t now = atomic_fetch_add(gauge, change) + change;
 	raise_gauge_to(peak, now);
 	return now;
 }
@@ -225,9 +231,9 @@ void ledger_add_open(const struct ledger_account *account, int change, uint64_t 
 	int64_t pool_open = change_gauge(&pool->totals.open, &pool->totals.open_peak, change);
 	change_gauge(&site->open, &site->open_peak, change);
 	struct moment at = moment_of(account->ledger, now_ns);
-	change_open(&at, 0, open - change, open);
+	change_open(&at, 0, &account->ledger->open, open - change, open);
 	if (pool->timeline) /* a pool without a timeline of its own has only the run's */
-		change_open(&at, pool->timeline, pool_open - change, pool_open);
+		change_open(&at, pool->timeline, &pool->totals.open, pool_open - change, pool_open);
 }
 
 void ledger_add_attempt(const struct ledger_account *account, bool has_failed, uint64_t now_ns) {
