@@ -34,7 +34,7 @@ struct object {
 /* ---- Finding the object ---------------------------------------------------------------------------- */
 
 /* glibc 2.35; lock-free. Older ones are searched under the loader's lock. */
-extern __typeof__(_dl_find_object) _dl_find_object __attribute__((weak));
+#pragma weak _dl_find_object
 
 /* The ELF header begins the mapping of an ordinary object, and the program headers follow in its page. */
 static void read_headers(struct object *object) {
@@ -76,8 +76,8 @@ static int match_object(struct dl_phdr_info *info, size_t size, void *argument) 
 	return is_inside;
 }
 
-/* Segments are filled in only by the search under the lock; see object_complete. */
-static bool object_find(uintptr_t pc, struct object *object) {
+/* Only the search under the lock fills in the segments; read_headers does it otherwise, at first sight. */
+static bool find_object(uintptr_t pc, struct object *object) {
 	struct dl_find_object found;
 	*object = (struct object){0};
 	if (!_dl_find_object) {
@@ -138,9 +138,11 @@ static void find_build_id(const struct object *object, struct ledger_module_fact
 	}
 }
 
+/* Without segments: all that the object occupies. */
 static void find_text(const struct object *object, struct ledger_module_facts *facts) {
-	facts->text_start = UINT64_MAX;
-	for (uint32_t i = 0; i < object->segment_count; i++) {
+	facts->text_start = object->segments ? UINT64_MAX : object->start - object->bias;
+	facts->text_end = object->segments ? 0 : object->end - object->bias;
+	for (uint32_t i = 0; object->segments && i < object->segment_count; i++) {
 		const ElfW(Phdr) *segment = &object->segments[i];
 		if (segment->p_type != PT_LOAD || !(segment->p_flags & PF_X))
 			continue;
@@ -148,10 +150,6 @@ static void find_text(const struct object *object, struct ledger_module_facts *f
 			facts->text_start = segment->p_vaddr;
 		if (segment->p_vaddr + segment->p_memsz > facts->text_end)
 			facts->text_end = segment->p_vaddr + segment->p_memsz;
-	}
-	if (facts->text_end == 0) {
-		facts->text_start = object->start - object->bias;
-		facts->text_end = object->end - object->bias;
 	}
 }
 
@@ -192,7 +190,8 @@ __attribute__((noinline)) static uint32_t intern_object(struct ledger_header *le
 	struct stat file;
 	if (!object->segments)
 		read_headers(object);
-	find_build_id(object, &facts);
+	if (object->segments)
+		find_build_id(object, &facts);
 	find_text(object, &facts);
 	facts.path = path_of(object, path, sizeof path);
 	if (!facts.build_id && stat(facts.path, &file) == 0)
@@ -226,7 +225,7 @@ struct module_place modules_locate(struct ledger_header *ledger, uintptr_t pc) {
 	struct module_place place = {0, pc};
 	struct object object;
 	/* A call may be the last instruction of an object. */
-	if (pc == 0 || !object_find(pc - 1, &object))
+	if (pc == 0 || !find_object(pc - 1, &object))
 		return place;
 	place.module = module_of(ledger, &object);
 	if (place.module != 0)
