@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 #define PROBES_MAX 512u
+#define LOOKS_MAX 8u
 
 /*
  * An address, once stored, keeps its place; the place is given to another address only while it is a
@@ -30,12 +31,18 @@ static struct place *place_at(uintptr_t conn, uint32_t probe) {
 	return &places[(first_probe(conn) + probe) % CONN_TABLE_CAPACITY];
 }
 
+/* A place whose version is odd is being given to another address, and may be for long if its thread was
+ * interrupted: what it held is over. */
+static bool is_place_of(const struct place *place, uintptr_t held, uintptr_t conn) {
+	return held == conn && !(atomic_load_explicit(&place->version, memory_order_acquire) & 1);
+}
+
 /* The place that holds the address, NULL if none does. */
 static struct place *place_of(uintptr_t conn) {
 	for (uint32_t probe = 0; probe < PROBES_MAX; probe++) {
 		struct place *place = place_at(conn, probe);
 		uintptr_t held = atomic_load_explicit(&place->conn, memory_order_acquire);
-		if (held == conn)
+		if (is_place_of(place, held, conn))
 			return place;
 		if (held == 0)
 			return NULL;
@@ -43,28 +50,45 @@ static struct place *place_of(uintptr_t conn) {
 	return NULL;
 }
 
-/* Takes a place for writing: its version becomes odd. */
-static bool lock_place(struct place *place, uintptr_t conn) {
-	uint32_t version = atomic_load_explicit(&place->version, memory_order_acquire);
-	if (version & 1 || atomic_load_explicit(&place->state, memory_order_relaxed) == CONN_HELD)
+/* Takes a place for writing: its version becomes odd, before anything else of it changes. */
+static bool lock_version(struct place *place, uint32_t version) {
+	if (version & 1 || !atomic_compare_exchange_strong_explicit(&place->version, &version, version + 1,
+								    memory_order_acq_rel, memory_order_relaxed))
 		return false;
-	if (!atomic_compare_exchange_strong_explicit(&place->version, &version, version + 1, memory_order_acq_rel,
-						     memory_order_relaxed))
+	atomic_thread_fence(memory_order_release);
+	return true;
+}
+
+static void unlock(struct place *place) {
+	atomic_fetch_add_explicit(&place->version, 1, memory_order_release);
+}
+
+/* A place that holds no connection, for `conn`. */
+static bool lock_unused(struct place *place, uintptr_t conn) {
+	uint32_t version = atomic_load_explicit(&place->version, memory_order_acquire);
+	if (atomic_load_explicit(&place->state, memory_order_relaxed) == CONN_HELD || !lock_version(place, version))
 		return false;
 	atomic_store_explicit(&place->conn, conn, memory_order_relaxed);
 	return true;
 }
 
+/* The place that `conn` had before, whatever was known about it; false if it was given to another address. A
+ * place changes hands only with its version, so the one looked at is the one locked. */
+static bool lock_own(struct place *place, uintptr_t conn) {
+	uint32_t version = atomic_load_explicit(&place->version, memory_order_acquire);
+	return atomic_load_explicit(&place->conn, memory_order_relaxed) == conn && lock_version(place, version);
+}
+
 static struct place *lock_free_place(uintptr_t conn) {
 	for (uint32_t probe = 0; probe < PROBES_MAX; probe++) {
 		struct place *place = place_at(conn, probe);
-		if (atomic_load_explicit(&place->conn, memory_order_relaxed) == 0 && lock_place(place, conn))
+		if (atomic_load_explicit(&place->conn, memory_order_relaxed) == 0 && lock_unused(place, conn))
 			return place;
 	}
 	/* No place was never used: give up the oldest memory of a finished connection near by. */
 	for (uint32_t probe = 0; probe < PROBES_MAX; probe++) {
 		struct place *place = place_at(conn, probe);
-		if (lock_place(place, conn))
+		if (lock_unused(place, conn))
 			return place;
 	}
 	return NULL;
@@ -76,43 +100,47 @@ static void fill(struct place *place, const struct conn_entry *entry) {
 	atomic_store_explicit(&place->slot, entry->slot, memory_order_relaxed);
 	atomic_store_explicit(&place->word, entry->word, memory_order_relaxed);
 	atomic_store_explicit(&place->state, entry->state, memory_order_relaxed);
-	atomic_fetch_add_explicit(&place->version, 1, memory_order_release);
 }
 
 bool conn_table_put(const void *conn, const struct conn_entry *entry) {
 	uintptr_t address = (uintptr_t)conn;
 	struct place *place = place_of(address);
-	if (place) {
-		/* The address came back: whatever was known about it is over. */
-		atomic_store_explicit(&place->state, CONN_FINISHED, memory_order_relaxed);
-		if (!lock_place(place, address))
-			place = NULL;
-	}
-	if (!place)
+	if (!place || !lock_own(place, address))
 		place = lock_free_place(address);
-	if (place)
-		fill(place, entry);
-	return place != NULL;
+	if (!place)
+		return false;
+	fill(place, entry);
+	unlock(place);
+	return true;
 }
 
-struct conn_entry conn_table_find(const void *conn) {
-	struct conn_entry entry = {.state = CONN_UNKNOWN};
-	struct place *place = conn ? place_of((uintptr_t)conn) : NULL;
-	if (!place)
-		return entry;
+/* False while the place changes: look again. `found` is CONN_UNKNOWN if it belongs to another address by now. */
+static bool read_place(const struct place *place, uintptr_t conn, struct conn_entry *found) {
 	uint32_t version = atomic_load_explicit(&place->version, memory_order_acquire);
-	struct conn_entry found = {
+	*found = (struct conn_entry){
 		.state = (enum conn_state)atomic_load_explicit(&place->state, memory_order_relaxed),
 		.generation = atomic_load_explicit(&place->generation, memory_order_relaxed),
 		.instance = atomic_load_explicit(&place->instance, memory_order_relaxed),
 		.slot = atomic_load_explicit(&place->slot, memory_order_relaxed),
 		.word = atomic_load_explicit(&place->word, memory_order_relaxed),
 	};
-	bool is_still_ours = atomic_load_explicit(&place->conn, memory_order_relaxed) == (uintptr_t)conn;
+	if (atomic_load_explicit(&place->conn, memory_order_relaxed) != conn)
+		*found = (struct conn_entry){.state = CONN_UNKNOWN};
 	atomic_thread_fence(memory_order_acquire);
-	bool is_stable = atomic_load_explicit(&place->version, memory_order_relaxed) == version;
-	/* A place refilled meanwhile was not HELD by `conn`: nothing is known about it any more. */
-	return is_still_ours && is_stable && !(version & 1) ? found : entry;
+	return !(version & 1) && atomic_load_explicit(&place->version, memory_order_relaxed) == version;
+}
+
+struct conn_entry conn_table_find(const void *conn) {
+	struct conn_entry found = {.state = CONN_UNKNOWN};
+	/* Each further look means that a tombstone was given away under our eyes. */
+	for (uint32_t look = 0; look < LOOKS_MAX; look++) {
+		const struct place *place = conn ? place_of((uintptr_t)conn) : NULL;
+		if (!place)
+			break;
+		if (read_place(place, (uintptr_t)conn, &found))
+			return found;
+	}
+	return (struct conn_entry){.state = CONN_UNKNOWN};
 }
 
 static bool change_state(const void *conn, uint32_t from, uint32_t to) {
