@@ -62,7 +62,8 @@ static uint32_t intern_site(uint32_t which) {
 static uint32_t intern_pool(uint32_t which) {
 	char database[32];
 	snprintf(database, sizeof database, "db%u", which % 300);
-	return ledger_intern_pool(ledger, 1, &(struct ledger_endpoint_facts){.host = "h", .database = database});
+	return ledger_intern_pool(ledger, 1,
+				  &(struct ledger_endpoint_facts){.host = "h", .database = database});
 }
 
 typedef uint32_t intern_one(uint32_t which);
@@ -165,7 +166,7 @@ static void test_an_arena_full_of_frames_loses_the_site_only(void **state) {
 
 /* `used` comes from the file; no value of it may lead outside of the mapping. */
 static void test_wild_counters_lead_nowhere(void **state) {
-	static const uint64_t wild[] = {UINT64_MAX,     UINT64_MAX - 1,  UINT64_MAX - 40,
+	static const uint64_t wild[] = {UINT64_MAX,        UINT64_MAX - 1,    UINT64_MAX - 40,
 					UINT64_C(1) << 63, UINT64_C(1) << 32, UINT32_MAX};
 	(void)state;
 	for (size_t i = 0; i < sizeof wild / sizeof *wild; i++) {
@@ -174,7 +175,8 @@ static void test_wild_counters_lead_nowhere(void **state) {
 		for (size_t table = 0; table < sizeof all_tables / sizeof *all_tables; table++)
 			all_tables[table](1000 + (uint32_t)i);
 		ledger_history_add(ledger, &(struct ledger_ended){0});
-		ledger_add_time(&(struct ledger_account){ledger, 9999, 9999}, LEDGER_HOLD_TIME, 1u << (i + 8));
+		ledger_add_time(&(struct ledger_account){ledger, 9999, 9999}, LEDGER_HOLD_TIME,
+				1u << (i + 8));
 	}
 }
 

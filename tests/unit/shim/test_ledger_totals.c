@@ -71,7 +71,9 @@ static void definition(uint64_t value, uint32_t *octave, uint32_t *bucket) {
 		roots[i] = boundary_of(0, i);
 	int log2 = value ? 63 - __builtin_clzll(value) : 0;
 	int index = log2 - (int)LEDGER_OCTAVE_FIRST_LOG2;
-	*octave = index < 0 ? 0 : index >= (int)LEDGER_OCTAVE_COUNT ? LEDGER_OCTAVE_COUNT - 1 : (uint32_t)index;
+	*octave = index < 0                         ? 0
+		: index >= (int)LEDGER_OCTAVE_COUNT ? LEDGER_OCTAVE_COUNT - 1
+						    : (uint32_t)index;
 	*bucket = index < 0 ? 0 : LEDGER_OCTAVE_BUCKETS - 1;
 	if (index < 0 || index >= (int)LEDGER_OCTAVE_COUNT)
 		return;
