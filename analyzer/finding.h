@@ -16,8 +16,9 @@ enum { FINDING_EVIDENCE_MAX = 12, FINDING_FINGERPRINT_BYTES = 17 };
 /* Numbers that support a finding, in the order in which they are shown. */
 struct finding_evidence {
 	const char *key;
-	enum { FINDING_COUNT, FINDING_SECONDS } unit;
-	double value; /* counts are exact up to 2^53 */
+	bool is_seconds; /* else a count */
+	uint64_t count;
+	double seconds;
 };
 
 /* One lease or attempt of those counted. */

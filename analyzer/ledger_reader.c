@@ -50,6 +50,8 @@ enum {
 	FRAMES_MAX = 256 /* per site; a shim keeps 64 native and 64 script frames */
 };
 
+#define COUNT_MAX (UINT64_C(1) << 44)
+
 const char *ledger_reader_status_text(enum ledger_reader_status status) {
 	static const char *const texts[LEDGER_READER_STATUS_COUNT] = {
 		[LEDGER_READER_OK] = "fine",
@@ -100,6 +102,15 @@ static const char *string_of(const struct reading *reading, uint32_t id) {
 	return ledger_image_string(&reading->image, id, &offset) ? reading->strings + offset : "";
 }
 
+/* Sums of counts must not overflow, not even those of a damaged ledger. */
+static uint64_t plausible(uint64_t count) {
+	return count < COUNT_MAX ? count : COUNT_MAX;
+}
+
+static int64_t plausible_gauge(int64_t gauge) {
+	return gauge < 0 ? 0 : (int64_t)plausible((uint64_t)gauge);
+}
+
 static uint64_t from_inverted(uint64_t inverted) {
 	return inverted == 0 ? 0 : ~inverted;
 }
@@ -129,7 +140,7 @@ static const struct ledger_octave *take_octave(const struct reading *reading, ui
 
 static void read_histogram(const struct reading *reading, const struct ledger_histogram *from,
 			   struct histogram *to) {
-	to->count = from->count;
+	to->count = plausible(from->count);
 	to->sum_ns = from->sum_ns;
 	to->min_ns = from_inverted(from->inverted_min_ns);
 	to->max_ns = from->max_ns;
@@ -140,21 +151,21 @@ static void read_histogram(const struct reading *reading, const struct ledger_hi
 		for (unsigned bucket = 0; octave != NULL && bucket < LEDGER_OCTAVE_BUCKETS; bucket++)
 			if (octave->bucket[bucket] != 0)
 				histogram_add_bucket(to, &reading->model->arena, i, bucket,
-						     octave->bucket[bucket]);
+						     plausible(octave->bucket[bucket]));
 	}
 }
 
 static void read_totals(const struct reading *reading, const struct ledger_totals *from,
 			struct model_totals *to) {
 	for (int i = 0; i < MODEL_COUNTER_COUNT; i++)
-		to->counter[i] = from->counter[i];
+		to->counter[i] = i < MODEL_IN_QUERY_NS ? plausible(from->counter[i]) : from->counter[i];
 	for (int left = 0; left < MODEL_LEFT_COUNT; left++)
 		for (int how = 0; how < MODEL_HOW_COUNT; how++)
-			to->unreleased[left][how] = from->unreleased[left][how];
+			to->unreleased[left][how] = plausible(from->unreleased[left][how]);
 	to->first_ns = from_inverted(from->inverted_first_ns);
 	to->last_ns = from->last_ns;
-	to->open_peak = from->open_peak;
-	to->in_use_peak = from->in_use_peak;
+	to->open_peak = plausible_gauge(from->open_peak);
+	to->in_use_peak = plausible_gauge(from->in_use_peak);
 	for (int i = 0; i < MODEL_FINDING_TIME_COUNT; i++) {
 		to->first_finding_ns[i] = from_inverted(from->inverted_first_finding_ns[i]);
 		to->last_finding_ns[i] = from->last_finding_ns[i];
@@ -193,11 +204,11 @@ static void read_run(const struct reading *reading) {
 	run->ended_ns = header->ended_ns;
 	run->exit_status = header->exit_status;
 	run->exit_signal = header->exit_signal;
-	run->open_peak = header->open_peak;
-	run->in_use_peak = header->in_use_peak;
+	run->open_peak = plausible_gauge(header->open_peak);
+	run->in_use_peak = plausible_gauge(header->in_use_peak);
 	read_command(reading);
 	for (int i = 0; i < MODEL_LOSS_COUNT; i++)
-		model->lost[i] = header->lost[i];
+		model->lost[i] = plausible(header->lost[i]);
 	for (int i = 0; i < MODEL_PHASE_COUNT; i++)
 		read_histogram(reading, &header->phase_time[i], &model->phase_time[i]);
 	model->has_uses = header->in_use_peak > 0 || ledger_image_count(&reading->image, LEDGER_USES) > 0;
@@ -530,7 +541,7 @@ static void read_history(const struct reading *reading) {
 	uint64_t used = ledger_image_header(&reading->image)->section[LEDGER_HISTORY].used;
 	uint64_t capacity = ledger_image_capacity(&reading->image, LEDGER_HISTORY);
 	uint64_t oldest = used > capacity && capacity > 0 ? used % capacity : 0;
-	model->history_overwritten = used > capacity ? used - capacity : 0;
+	model->history_overwritten = used > capacity ? plausible(used - capacity) : 0;
 	model->history_count = read_ended_section(reading, LEDGER_HISTORY, oldest, capacity, &model->history);
 	model->example_count = read_ended_section(reading, LEDGER_UNRELEASED, 0, 0, &model->examples);
 }
@@ -550,7 +561,7 @@ static void read_failures(const struct reading *reading) {
 		to->class_name = is_known ? failure_reasons[i].class_name : "other";
 		to->sqlstate = is_known ? failure_reasons[i].sqlstate : "";
 		to->text = is_known ? failure_reasons[i].text : "a reason that this version does not know";
-		to->count = from->count;
+		to->count = plausible(from->count);
 		to->first_ns = from_inverted(from->inverted_first_ns);
 		to->last_ns = from->last_ns;
 	}

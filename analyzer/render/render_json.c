@@ -297,10 +297,9 @@ static json_t *evidence_value(const struct report_finding *from) {
 	json_t *object = json_object();
 	for (size_t i = 0; i < finding->evidence_count; i++) {
 		const struct finding_evidence *evidence = &finding->evidence[i];
-		bool is_count = evidence->unit == FINDING_COUNT;
 		json_object_set_new(object, evidence->key,
-				    is_count ? json_integer((json_int_t)evidence->value)
-					     : real_value(evidence->value));
+				    evidence->is_seconds ? real_value(evidence->seconds)
+							 : json_integer((json_int_t)evidence->count));
 	}
 	json_object_set_new(
 		object, "examples",

@@ -93,7 +93,7 @@ static const char *oldest_age(struct text_page *page, const struct finding *find
 	for (size_t i = 0; i < finding->evidence_count; i++)
 		if (strcmp(finding->evidence[i].key, "oldest_age") == 0)
 			return arena_text(&page->arena, ", held up to %s",
-					  text_page_seconds(page, finding->evidence[i].value));
+					  text_page_seconds(page, finding->evidence[i].seconds));
 	return "";
 }
 
@@ -112,10 +112,9 @@ static void print_evidence(struct text_rendering *rendering, const struct findin
 	const char *line = "";
 	for (size_t i = 0; i < finding->evidence_count; i++) {
 		const struct finding_evidence *evidence = &finding->evidence[i];
-		bool is_count = evidence->unit == FINDING_COUNT;
 		line = arena_text(&page->arena, "%s%s%s %s", line, i > 0 ? ", " : "", evidence->key,
-				  is_count ? text_page_count(page, (int64_t)evidence->value)
-					   : text_page_seconds(page, evidence->value));
+				  evidence->is_seconds ? text_page_seconds(page, evidence->seconds)
+						       : text_page_count(page, (int64_t)evidence->count));
 	}
 	if (*line != '\0')
 		text_page_wrapped(page, TEXT_PAGE_PLAIN, "         ", FINDING_INDENT, line);

@@ -109,8 +109,7 @@ uint64_t rule_take_left(const struct rule_input *input, enum model_left left, un
 }
 
 void rule_add_count(struct finding *finding, const char *key, uint64_t value) {
-	finding->evidence[finding->evidence_count++] =
-		(struct finding_evidence){key, FINDING_COUNT, (double)value};
+	finding->evidence[finding->evidence_count++] = (struct finding_evidence){.key = key, .count = value};
 }
 
 void rule_add_oldest_age(const struct rule_input *input, enum model_left left, unsigned hows,
@@ -121,8 +120,8 @@ void rule_add_oldest_age(const struct rule_input *input, enum model_left left, u
 		    input->group->left[left][how].oldest_age_ns > oldest_ns)
 			oldest_ns = input->group->left[left][how].oldest_age_ns;
 	if (oldest_ns != 0)
-		finding->evidence[finding->evidence_count++] =
-			(struct finding_evidence){"oldest_age", FINDING_SECONDS, (double)oldest_ns / 1e9};
+		finding->evidence[finding->evidence_count++] = (struct finding_evidence){
+			.key = "oldest_age", .is_seconds = true, .seconds = (double)oldest_ns / 1e9};
 }
 
 const char *rule_plural(uint64_t count) {
