@@ -13,6 +13,8 @@
 /* The model keeps the ledger's order where both count the same things. */
 #define SAME(ours, theirs) _Static_assert((int)(ours) == (int)(theirs), #ours " is not " #theirs)
 SAME(MODEL_IDLE_NS, LEDGER_IDLE_NS);
+SAME(MODEL_LEFT_HELD_NS, LEDGER_LEFT_HELD_NS);
+SAME(MODEL_CUT_SHORT, LEDGER_CUT_SHORT);
 SAME(MODEL_DOUBLE_FINISH, LEDGER_DOUBLE_FINISH);
 SAME(MODEL_LEFT_IN_CALL, LEDGER_LEFT_IN_CALL);
 SAME(MODEL_LEFT_COUNT, LEDGER_LEFT_COUNT);

@@ -1,0 +1,314 @@
+/* Which frame is the application's, and fingerprints that survive a rebuild. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "analyzer/site_frames.h"
+#include "analyzer/symbol_source.h"
+
+/*
+ * Symbols without files: address N of any module is function N % 100 of the table below, the hundreds are
+ * the line. (Takes the place of the real module, which reads files.)
+ */
+static const char *const functions[] = {NULL,
+					"PQconnectdb",
+					"main",
+					"_start",
+					"take",
+					"shop::serve(int)",
+					"helper",
+					"std::thread::_Invoker::operator()",
+					"sell::h0123456789abcdef",
+					"sell::hfedcba9876543210",
+					"pqxx::connection::connection",
+					"outer"};
+enum { NAMELESS, PQCONNECTDB, MAIN, START, TAKE, SERVE, HELPER, STD, RUST_OLD, RUST_NEW, PQXX, OUTER };
+
+size_t symbol_source_resolve(struct symbol_source *source, const struct symbol_module *module,
+			     uint64_t address, enum symbol_address_kind kind, struct symbol_frame *out,
+			     size_t max) {
+	(void)source;
+	(void)module;
+	(void)kind;
+	assert_true(max > 0);
+	if (functions[address % 100] == NULL)
+		return 0;
+	out[0] = (struct symbol_frame){functions[address % 100], "src/shop.c", (uint32_t)(address / 100),
+				       false};
+	return 1;
+}
+
+static struct model model;
+static struct model_module modules[16];
+static struct model_frame frames[64];
+static struct model_site site;
+static struct site_frames result;
+
+static int start(void **state) {
+	(void)state;
+	static const char *const paths[] = {
+		"/opt/shop/bin/shop",
+		"/usr/lib/x86_64-linux-gnu/libpq.so.5.15",
+		"/usr/lib/x86_64-linux-gnu/libc.so.6",
+		"/usr/bin/python3.11",
+		"/usr/lib/python3/dist-packages/psycopg2/_psycopg.cpython-311-x86_64-linux-gnu.so",
+		"/usr/lib/x86_64-linux-gnu/perl5/5.36/auto/DBD/Pg/Pg.so",
+		"/usr/lib/x86_64-linux-gnu/perl5/5.36/auto/DBI/DBI.so",
+		"/usr/bin/perl",
+		"/usr/lib/postgresql/15/bin/psql",
+		"/opt/shop/lib/libshop.so",
+		"/usr/local/lib/libpqlease.so"};
+	model = (struct model){.modules = modules, .sites = &site, .site_count = 1};
+	for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
+		modules[i] = (struct model_module){.path = paths[i]};
+		model.module_count++;
+	}
+	site = (struct model_site){.frames = frames};
+	return 0;
+}
+
+static int finish(void **state) {
+	(void)state;
+	arena_release(&model.arena);
+	return 0;
+}
+
+enum { SHOP, LIBPQ, LIBC, PYTHON, PSYCOPG2, DBD_PG, DBI, PERL, PSQL, LIBSHOP, SHIM };
+
+static void add_native(uint32_t module, unsigned function, unsigned line) {
+	frames[site.frame_count++] = (struct model_frame){.language = MODEL_NATIVE,
+							  .module = module,
+							  .address = line * 100 + function,
+							  .file = "",
+							  .function = ""};
+}
+
+static void add_script(const char *file, const char *function, uint32_t line) {
+	frames[site.frame_count++] = (struct model_frame){.language = MODEL_PYTHON,
+							  .module = MODEL_NO_MODULE,
+							  .file = file,
+							  .function = function,
+							  .line = line};
+}
+
+static void resolve(void) {
+	struct site_frames_namer namer = {&model.arena, &model, (struct symbol_source *)&model, NULL};
+	site_frames_resolve(&result, &namer, 0);
+	site_frames_namer_release(&namer);
+}
+
+static const struct site_frame *application(void) {
+	resolve();
+	assert_true(result.application != SITE_NO_FRAME);
+	return &result.frames[result.application];
+}
+
+static void test_first_frame_outside_the_libraries(void **state) {
+	(void)state;
+	add_native(SHIM, NAMELESS, 1);
+	add_native(LIBPQ, PQCONNECTDB, 1);
+	add_native(SHOP, STD, 3);
+	add_native(SHOP, PQXX, 3);
+	add_native(LIBSHOP, TAKE, 42);
+	add_native(SHOP, MAIN, 50);
+	add_native(LIBC, START, 1);
+	const struct site_frame *frame = application();
+	assert_string_equal("take", frame->function);
+	assert_int_equal(42, frame->line);
+	assert_string_equal("/opt/shop/lib/libshop.so", frame->module);
+	assert_false(result.is_fallback);
+}
+
+static void test_a_tool_of_the_system_is_an_application(void **state) {
+	(void)state;
+	add_native(PSQL, MAIN, 5);
+	add_native(LIBC, START, 1);
+	assert_string_equal("main", application()->function);
+	assert_false(result.is_fallback);
+}
+
+static void test_start_is_never_the_application(void **state) {
+	(void)state;
+	add_native(LIBPQ, PQCONNECTDB, 1);
+	add_native(SHOP, START, 5);
+	assert_string_equal("PQconnectdb", application()->function);
+	assert_true(result.is_fallback);
+}
+
+static void test_script_frames_beat_the_interpreter(void **state) {
+	(void)state;
+	add_native(PSYCOPG2, NAMELESS, 1);
+	add_native(PYTHON, HELPER, 1);
+	add_native(PYTHON, MAIN, 1);
+	add_script("/usr/lib/python3/dist-packages/psycopg2/__init__.py", "connect", 122);
+	add_script("/usr/lib/python3/dist-packages/psycopg2/pool.py", "_connect", 60);
+	add_script("/usr/lib/python3.11/contextlib.py", "__enter__", 137);
+	add_script("/srv/shop/sell.py", "sell", 12);
+	add_script("/srv/shop/app.py", "<module>", 3);
+	const struct site_frame *frame = application();
+	assert_string_equal("sell", frame->function);
+	assert_string_equal("/srv/shop/sell.py", frame->file);
+	assert_int_equal(MODEL_PYTHON, frame->language);
+}
+
+static void test_interpreters_without_script_frames(void **state) {
+	(void)state;
+	add_native(DBD_PG, TAKE, 1);
+	add_native(DBI, HELPER, 1);
+	add_native(PERL, OUTER, 1);
+	add_native(LIBC, START, 1);
+	assert_string_equal("outer", application()->function);
+	assert_true(result.is_fallback);
+}
+
+static void test_no_stack(void **state) {
+	(void)state;
+	resolve();
+	assert_int_equal(SITE_NO_FRAME, result.application);
+	assert_int_equal(16, strlen(result.fingerprint));
+}
+
+/* ---- Fingerprints ------------------------------------------------------------------------------------ */
+
+static char *fingerprint_of(void) {
+	resolve();
+	return strdup(result.fingerprint);
+}
+
+static void check_same(bool is_same, char *before, char *after) {
+	if (is_same)
+		assert_string_equal(before, after);
+	else
+		assert_string_not_equal(before, after);
+	free(before);
+	free(after);
+}
+
+static void test_lines_and_addresses_do_not_matter(void **state) {
+	(void)state;
+	unsigned seed = 7;
+	for (int round = 0; round < 200; round++) {
+		static const unsigned pool[] = {TAKE, SERVE, HELPER, MAIN, OUTER, NAMELESS};
+		unsigned chosen[8];
+		size_t depth = 1 + (size_t)rand_r(&seed) % 8;
+		for (size_t i = 0; i < depth; i++)
+			chosen[i] = pool[(size_t)rand_r(&seed) % 6];
+		char *prints[2];
+		for (int build = 0; build < 2; build++) {
+			site.frame_count = 0;
+			add_native(LIBPQ, PQCONNECTDB, (unsigned)rand_r(&seed) % 5000);
+			for (size_t i = 0; i < depth; i++)
+				add_native(SHOP, chosen[i], (unsigned)rand_r(&seed) % 5000);
+			modules[SHOP].path = build ? "/home/builder/2/shop" : "/opt/shop/bin/shop";
+			prints[build] = fingerprint_of();
+		}
+		check_same(true, prints[0], prints[1]);
+	}
+}
+
+static void test_functions_and_modules_matter(void **state) {
+	(void)state;
+	add_native(SHOP, TAKE, 1);
+	char *take = fingerprint_of();
+	site.frame_count = 0;
+	add_native(SHOP, HELPER, 1);
+	check_same(false, take, fingerprint_of());
+	site.frame_count = 0;
+	add_native(SHOP, TAKE, 1);
+	take = fingerprint_of();
+	site.frame_count = 0;
+	add_native(LIBSHOP, TAKE, 1);
+	check_same(false, take, fingerprint_of());
+}
+
+static void test_only_five_application_frames_matter(void **state) {
+	(void)state;
+	for (int i = 0; i < 5; i++)
+		add_native(SHOP, TAKE, 1);
+	char *before = fingerprint_of();
+	add_native(SHOP, HELPER, 1);
+	add_native(SHOP, MAIN, 1);
+	check_same(true, before, fingerprint_of());
+	before = fingerprint_of();
+	frames[4].address = OUTER;
+	check_same(false, before, fingerprint_of());
+}
+
+static void test_libraries_between_do_not_matter(void **state) {
+	(void)state;
+	add_native(SHOP, TAKE, 1);
+	add_native(SHOP, MAIN, 1);
+	char *before = fingerprint_of();
+	site.frame_count = 0;
+	add_native(SHOP, TAKE, 1);
+	add_native(LIBC, HELPER, 1);
+	add_native(SHOP, MAIN, 1);
+	check_same(true, before, fingerprint_of());
+}
+
+static void test_hashes_of_a_compiler_do_not_matter(void **state) {
+	(void)state;
+	add_native(SHOP, RUST_OLD, 1);
+	char *before = fingerprint_of();
+	site.frame_count = 0;
+	add_native(SHOP, RUST_NEW, 1);
+	check_same(true, before, fingerprint_of());
+}
+
+static void test_script_directories_do_not_matter(void **state) {
+	(void)state;
+	add_script("/srv/shop/sell.py", "sell", 12);
+	char *before = fingerprint_of();
+	site.frame_count = 0;
+	add_script("/home/ci/checkout/sell.py", "sell", 99);
+	check_same(true, before, fingerprint_of());
+}
+
+static void test_kinds_have_fingerprints_of_their_own(void **state) {
+	(void)state;
+	char one[SITE_FINGERPRINT_BYTES];
+	char other[SITE_FINGERPRINT_BYTES];
+	add_native(SHOP, TAKE, 1);
+	resolve();
+	site_frames_finding_fingerprint(one, &result, "never-finished");
+	site_frames_finding_fingerprint(other, &result, "killed");
+	assert_string_not_equal(one, other);
+	assert_string_not_equal(one, result.fingerprint);
+}
+
+/* Baselines in people's repositories hold these: a change here breaks them. */
+static void test_fingerprints_are_for_ever(void **state) {
+	(void)state;
+	add_native(SHOP, TAKE, 1);
+	add_native(SHOP, NAMELESS, 1);
+	resolve();
+	assert_string_equal("839e417c11845f45", result.fingerprint);
+}
+
+#define WITH_SITE(test) cmocka_unit_test_setup_teardown(test, start, finish)
+
+int main(void) {
+	const struct CMUnitTest tests[] = {
+		WITH_SITE(test_first_frame_outside_the_libraries),
+		WITH_SITE(test_a_tool_of_the_system_is_an_application),
+		WITH_SITE(test_start_is_never_the_application),
+		WITH_SITE(test_script_frames_beat_the_interpreter),
+		WITH_SITE(test_interpreters_without_script_frames),
+		WITH_SITE(test_no_stack),
+		WITH_SITE(test_lines_and_addresses_do_not_matter),
+		WITH_SITE(test_functions_and_modules_matter),
+		WITH_SITE(test_only_five_application_frames_matter),
+		WITH_SITE(test_libraries_between_do_not_matter),
+		WITH_SITE(test_hashes_of_a_compiler_do_not_matter),
+		WITH_SITE(test_script_directories_do_not_matter),
+		WITH_SITE(test_kinds_have_fingerprints_of_their_own),
+		WITH_SITE(test_fingerprints_are_for_ever),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
