@@ -24,6 +24,7 @@ BUILD = build
 WERROR =
 SANITIZE =
 TEST_TIMEOUT = 120
+TEST_JOBS = 3
 
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
@@ -168,7 +169,7 @@ $(foreach suffix,.c .cc .cpp,$(eval $(call fixture_rules,$(suffix))))
 
 # --- Tests ------------------------------------------------------------------------------------
 
-run_tests = PQLEASE_BUILD=$(abspath $(BUILD)) tests/run --timeout $(TEST_TIMEOUT)
+run_tests = PQLEASE_BUILD=$(abspath $(BUILD)) tests/run --timeout $(TEST_TIMEOUT) --jobs $(TEST_JOBS)
 
 .PHONY: test
 test: ## install what is missing, build, run all tests

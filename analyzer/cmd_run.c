@@ -327,9 +327,12 @@ static void write_report(const struct run_plan *plan, const struct ledger_keeper
 	report_command_write(&request, NULL);
 }
 
-/* Without a report: silent, unless COMMAND was out of reach, which its user cannot know otherwise. */
-static void say_if_out_of_reach(const struct run_plan *plan, const struct ledger_keeper *keeper) {
+/* Without a report: silent, unless COMMAND was out of reach, which its user cannot know otherwise. Symbols are kept
+ * in the ledger all the same: tomorrow the program may be another one. */
+static void finish_silently(const struct run_plan *plan, const struct ledger_keeper *keeper) {
 	char reason[3 * PATH_MAX];
+	const struct report_command_request symbols_only = {.ledger_path = keeper->path};
+	report_command_write(&symbols_only, NULL);
 	if (!ledger_keeper_has_processes(keeper) && *target_explain(&plan->target, reason, sizeof reason))
 		options_error("nothing was recorded", "%s", reason);
 }
@@ -351,7 +354,7 @@ static int run_and_report(const struct run_plan *plan, struct ledger_keeper *kee
 	child_reap(&child);
 	ledger_keeper_mark_ended(keeper, end.status, end.signal_number);
 	if (plan->report == RUN_REPORT_NONE)
-		say_if_out_of_reach(plan, keeper);
+		finish_silently(plan, keeper);
 	else
 		write_report(plan, keeper);
 	ledger_keeper_close(keeper);

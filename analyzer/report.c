@@ -20,6 +20,12 @@ struct building {
 	double duration_ns;
 };
 
+/* Without a single frame the stack was unavailable: that is no place in a program. */
+static int64_t site_id(const struct building *building, uint32_t number) {
+	bool has_frames = number < building->model->site_count && building->frames[number].count > 0;
+	return has_frames ? (int64_t)number : REPORT_UNKNOWN;
+}
+
 /* ---- Values ----------------------------------------------------------------------------------- */
 
 static const char *known_text(const char *text) {
@@ -155,7 +161,7 @@ static void build_open_leases(struct building *building) {
 		lease->age = seconds_of((double)span_ns(taken_ns(from), from->until_ns));
 		lease->idle_for =
 			is_idle ? seconds_of((double)span_ns(from->last_event_ns, from->until_ns)) : NAN;
-		lease->site = from->site;
+		lease->site = site_id(building, from->site);
 		lease->last_use_site = model->has_uses ? known_number(from->last_use_site) : REPORT_UNKNOWN;
 		lease->dedicated = use_count(building, from->is_dedicated);
 	}
@@ -430,8 +436,9 @@ static struct site_slots *count_site_slots(const struct building *building) {
 static void build_site(struct building *building, uint32_t number, const struct site_slots *slots) {
 	const struct model_totals *totals = &building->model->sites[number].totals;
 	const uint64_t *counter = totals->counter;
-	if (totals->first_ns == 0 && totals->first_finding_ns[MODEL_UNRELEASED_SEEN] == 0 &&
-	    slots->leases == 0)
+	bool is_empty = totals->first_ns == 0 && totals->first_finding_ns[MODEL_UNRELEASED_SEEN] == 0 &&
+			slots->leases == 0;
+	if (is_empty || site_id(building, number) == REPORT_UNKNOWN)
 		return;
 	struct report_site *site = &building->report->sites[building->report->site_count++];
 	uint64_t ended_attempts = counter[MODEL_ESTABLISHED] + counter[MODEL_FAILED] +
@@ -498,7 +505,7 @@ static void build_findings(struct building *building) {
 		const struct finding *finding = &found.findings[i];
 		report->findings[i] =
 			(struct report_finding){.finding = finding,
-						.site = finding->site,
+						.site = site_id(building, finding->site),
 						.pool = REPORT_UNKNOWN,
 						.first = instant_of(building, finding->first_ns),
 						.last = instant_of(building, finding->last_ns),

@@ -28,6 +28,8 @@ static int write_to_stream(const struct report_command_request *request, const s
 /* A stream that fails is its owner's to complain about (main does for stdout). */
 static int write_report(const struct report_command_request *request, const struct report *report) {
 	struct output_file file;
+	if (request->output_path == NULL && request->stream == NULL)
+		return OPTIONS_EXIT_OK;
 	if (request->output_path == NULL)
 		return write_to_stream(request, report, request->stream, fileno(request->stream));
 	int error = output_file_open(&file, request->output_path);

@@ -15,7 +15,8 @@ struct report_command_request {
 	const char *ledger_path;
 	enum render_format format;
 	FILE *stream;            /* where the report goes if output_path is NULL */
-	const char *output_path; /* a file that then exists whole or is as it was before */
+	const char *output_path; /* a file that then exists whole or is as it was before; with neither, only
+				  * the symbols are kept */
 	bool is_full;
 	enum options_color color;
 	const char *unrecorded_reason; /* a sentence why COMMAND could not be recorded, if known; else NULL.

@@ -362,6 +362,8 @@ void process_init(int argc, char **argv, char **environment) {
 	settings_read(&settings, environment);
 	if (settings.is_disabled)
 		return;
+	if (settings.problem[0])
+		say("environment", settings.problem);
 	stack_init(argv);
 	find_script(argc, argv);
 	if (!settings.ledger_path[0])
