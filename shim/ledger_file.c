@@ -136,15 +136,17 @@ static enum ledger_file_status affordable_size(int fd, uint64_t *size_bytes) {
 		if (quarter < LEDGER_MIN_SIZE_BYTES)
 			return LEDGER_FILE_NO_SPACE;
 		if (*size_bytes > quarter)
-			*size_bytes = quarter / 4096 * 4096;
+			*size_bytes = quarter;
 	}
 	/* Growing a file beyond the limit would raise SIGXFSZ in the host. */
 	if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
 		if (limit.rlim_cur < LEDGER_MIN_SIZE_BYTES)
 			return LEDGER_FILE_SIZE_LIMIT;
 		if (*size_bytes > limit.rlim_cur)
-			*size_bytes = limit.rlim_cur / 4096 * 4096;
+			*size_bytes = limit.rlim_cur;
 	}
+	/* Down: mapped_bytes is rounded up and must not pass the limit again. */
+	*size_bytes = *size_bytes / 4096 * 4096;
 	return LEDGER_FILE_OK;
 }
 
@@ -360,11 +362,12 @@ enum ledger_file_status ledger_file_create(struct ledger_map *map, const char *p
 
 /* ---- Join ---------------------------------------------------------------------------------------- */
 
-static bool section_is_sound(const struct ledger_header *header, uint32_t kind) {
+/* Sections follow each other: what is read a little beyond the end of one (a string, a stack) is inside the file. */
+static bool section_is_sound(const struct ledger_header *header, uint32_t kind, uint64_t free_from) {
 	const struct ledger_section *section = &header->section[kind];
 	const struct section_plan *plan = &section_plans[kind];
 	return section->kind == kind && section->entry_size_bytes == plan->entry_size_bytes &&
-	       section->offset >= LEDGER_HEADER_BYTES && section->offset % 64 == 0 &&
+	       section->offset >= free_from && section->offset % 64 == 0 &&
 	       section->offset <= header->mapped_bytes && section->capacity >= plan->capacity_min &&
 	       section->capacity <= (header->mapped_bytes - section->offset) / section->entry_size_bytes &&
 	       (!plan->is_power_of_two || (section->capacity & (section->capacity - 1)) == 0);
@@ -380,9 +383,13 @@ static bool header_is_sound(const struct ledger_header *header, uint64_t file_by
 	    (header->extent_bytes & (header->extent_bytes - 1)) != 0 ||
 	    (header->mapped_bytes - 1) / header->extent_bytes >= LEDGER_EXTENT_COUNT_MAX)
 		return false;
-	for (uint32_t kind = 0; kind < LEDGER_SECTION_COUNT; kind++)
-		if (!section_is_sound(header, kind))
+	uint64_t free_from = LEDGER_HEADER_BYTES;
+	for (uint32_t kind = 0; kind < LEDGER_SECTION_COUNT; kind++) {
+		const struct ledger_section *section = &header->section[kind];
+		if (!section_is_sound(header, kind, free_from))
 			return false;
+		free_from = section->offset + section->capacity * section->entry_size_bytes;
+	}
 	return true;
 }
 
