@@ -32,6 +32,7 @@ struct finding_example {
 
 struct finding {
 	const char *kind;
+	unsigned rank; /* of the kind: what matters more has the lower one */
 	enum finding_level level;
 	enum finding_certainty certainty;
 	char fingerprint[FINDING_FINGERPRINT_BYTES];

@@ -21,23 +21,26 @@ static void add_reason(struct reasons *reasons, const char *text) {
 static const struct loss_rule {
 	enum model_loss loss;
 	bool is_serious;
-	const char *text; /* printed behind the number */
+	const char *text; /* the number is printed behind it */
 } loss_rules[] = {
-	{MODEL_LOST_LEASES, true, "connections found no room in the ledger and are counted nowhere"},
-	{MODEL_LOST_POINTERS, true, "connections could not be followed to their end, so they may look open"},
+	{MODEL_LOST_LEASES, true, "connections that found no room in the ledger and are counted nowhere"},
+	{MODEL_LOST_POINTERS, true,
+	 "connections that could not be followed to their end, so that they may look open"},
 	{MODEL_LOST_SITES, true,
-	 "connections are counted without the place that took them: the site table was full"},
-	{MODEL_LOST_PROCESSES, true, "processes found no room in the ledger: nothing of theirs is recorded"},
+	 "connections counted without the place that took them, the site table being full"},
+	{MODEL_LOST_PROCESSES, true,
+	 "processes that found no room in the ledger: nothing of theirs is recorded"},
 	{MODEL_TORN, false,
-	 "connections were being opened or closed when their process died: counts are exact up to these"},
-	{MODEL_LOST_POOLS, false, "connections are counted in no pool of their own: the pool table was full"},
-	{MODEL_LOST_STRINGS, false, "names found no room in the ledger"},
-	{MODEL_LOST_MODULES, false, "program files found no room in the ledger: their frames have no name"},
+	 "connections on the move when their process died (all counts are exact up to these)"},
+	{MODEL_LOST_POOLS, false, "connections counted in no pool of their own, the pool table being full"},
+	{MODEL_LOST_STRINGS, false, "names that found no room in the ledger"},
+	{MODEL_LOST_MODULES, false,
+	 "program files that found no room in the ledger: their frames have no name"},
 	{MODEL_LOST_OCTAVES, false,
-	 "durations are in no distribution: quantiles are of the others, mean and extremes of all"},
-	{MODEL_LOST_EXAMPLES, false, "examples of unreleased connections were not kept"},
-	{MODEL_LOST_HISTORY, false, "closed connections are missing from the history"},
-	{MODEL_LOST_SPACE, false, "times the file system had no room for more of the ledger"},
+	 "durations in no distribution (quantiles are of the others, mean and extremes of all)"},
+	{MODEL_LOST_EXAMPLES, false, "examples of unreleased connections that were not kept"},
+	{MODEL_LOST_HISTORY, false, "closed connections missing from the history"},
+	{MODEL_LOST_SPACE, false, "times that the file system had no room for more of the ledger"},
 };
 
 static void judge_losses(struct report_trust *trust, struct reasons *reasons, const struct model *model) {
@@ -46,7 +49,7 @@ static void judge_losses(struct report_trust *trust, struct reasons *reasons, co
 		if (lost == 0)
 			continue;
 		trust->ok &= !loss_rules[i].is_serious;
-		add_reason(reasons, arena_text(reasons->arena, "%" PRIu64 " %s", lost, loss_rules[i].text));
+		add_reason(reasons, arena_text(reasons->arena, "%s: %" PRIu64, loss_rules[i].text, lost));
 	}
 }
 
@@ -128,8 +131,8 @@ static void report_stragglers(struct reasons *reasons, const struct model *model
 			continue;
 		add_reason(reasons,
 			   arena_text(reasons->arena,
-				      "process %" PRId32 " (%s) still runs: its %" PRIu64
-				      " connections are open, not leaked",
+				      "process %" PRId32
+				      " (%s) still runs; connections it holds, open and not leaked: %" PRIu64,
 				      process->pid, process->role, process->open_count));
 	}
 }
@@ -148,7 +151,7 @@ static void report_counts(struct reasons *reasons, const struct model *model) {
 	if (unseen > 0)
 		add_reason(reasons,
 			   arena_text(reasons->arena,
-				      "%" PRIu64 " connections were finished in a way that was not recorded",
+				      "connections finished in a way that was not recorded: %" PRIu64,
 				      unseen));
 	if (vanished > 0)
 		add_reason(

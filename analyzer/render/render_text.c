@@ -81,18 +81,19 @@ static enum text_page_style style_of_level(enum finding_level level) {
 	return styles[level];
 }
 
-static const char *describe_site(struct text_page *page, const struct report_site *site) {
+static const char *describe_site(struct text_page *page, const struct report_site *site,
+				 const struct finding *finding) {
 	const struct site_frame *frame = report_application_frame(site);
 	if (frame != NULL)
 		return describe_frame(page, frame);
-	bool is_lost = site != NULL && site->id == MODEL_SITE_LOST;
-	return is_lost ? "(place not recorded: the table was full)" : "(stack unavailable)";
+	return finding->site == MODEL_SITE_LOST ? "(place not recorded: the table was full)"
+						: "(stack unavailable)";
 }
 
 static const char *oldest_age(struct text_page *page, const struct finding *finding) {
 	for (size_t i = 0; i < finding->evidence_count; i++)
 		if (strcmp(finding->evidence[i].key, "oldest_age") == 0)
-			return arena_text(&page->arena, ", held up to %s",
+			return arena_text(&page->arena, ", oldest %s",
 					  text_page_seconds(page, finding->evidence[i].seconds));
 	return "";
 }
@@ -133,7 +134,7 @@ static void print_finding(struct text_rendering *rendering, const struct report_
 	const struct report_site *site = report_find_site(rendering->report, from->site);
 	const char *level = arena_text(&page->arena, "%-8s ", finding_level_name(finding->level));
 	text_page_line(page, style_of_level(finding->level), level, "%s  %" PRIu64 "x  %s", finding->kind,
-		       finding->count, describe_site(page, site));
+		       finding->count, describe_site(page, site, finding));
 	text_page_wrapped(page, TEXT_PAGE_PLAIN, "         ", FINDING_INDENT, finding->message);
 	print_instants(rendering, from);
 	if (site != NULL && site->frames->is_fallback)

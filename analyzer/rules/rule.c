@@ -23,6 +23,8 @@ static int compare_findings(const void *a, const void *b) {
 	const struct finding *right = b;
 	if (left->level != right->level)
 		return left->level < right->level ? -1 : 1;
+	if (left->rank != right->rank)
+		return left->rank < right->rank ? -1 : 1;
 	if (left->count != right->count)
 		return left->count > right->count ? -1 : 1;
 	return strcmp(left->fingerprint, right->fingerprint);
@@ -30,6 +32,7 @@ static int compare_findings(const void *a, const void *b) {
 
 static bool judge(const struct rule *rule, const struct rule_input *input, struct finding *finding) {
 	*finding = (struct finding){.kind = rule->kind,
+				    .rank = (unsigned)(rule - rules),
 				    .level = rule->level,
 				    .certainty = rule->certainty,
 				    .site = input->group->site};

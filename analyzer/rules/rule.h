@@ -25,7 +25,7 @@ typedef bool rule_function(const struct rule_input *input, struct finding *findi
 #undef RULE
 
 struct rule_findings {
-	struct finding *findings; /* errors first, then by count, then by fingerprint */
+	struct finding *findings; /* by level, then in the order of rules.def, then by count */
 	size_t count;
 };
 
