@@ -17,7 +17,8 @@ static const struct {
 static const char *const contact_prefixes[] = {
 	"connection to server", "could not connect to server", "FATAL",	     "fe_sendauth", "timeout expired",
 	"server closed",	"server does not support",     "SSL error",  "could not translate host name",
-	"could not parse network address",
+	"could not parse network address", "could not receive data from server", "could not send",
+	"server certificate", "root certificate file", "ERROR",
 };
 
 static bool is_from_contact(const char *message) {
