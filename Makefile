@@ -201,6 +201,12 @@ demo: ## install what is missing, build, show a leak found and a clean run
 	@$(MAKE) all $(BUILD)/tests/fixtures/orders.O2
 	@PQLEASE_BUILD=$(abspath $(BUILD)) scripts/demo
 
+# --- Models and benchmarks ----------------------------------------------------------------------
+
+.PHONY: model
+model: ## check the protocol of lease slots, and that broken variants of it are caught (spin)
+	@tests/model/check
+
 # --- Checks -----------------------------------------------------------------------------------
 
 .PHONY: lint
