@@ -70,7 +70,8 @@ static void settle_run(struct model *model, const struct liveness_observer *obse
 	struct model_run *run = &model->run;
 	bool is_over = run->ended_ns != 0;
 	run->is_live = !is_over && (any_process_runs(model) || creator_is_there(model, observer));
-	run->until_ns = is_over ? run->ended_ns : last_event_ns(model);
+	/* What COMMAND started may go on after its end, and what it does then is recorded. */
+	run->until_ns = later(run->ended_ns, last_event_ns(model));
 	if (run->is_live && liveness_is_same_boot(observer, run->boot_id))
 		run->until_ns = later(run->until_ns, observer->now_ns);
 	run->until_ns = later(run->until_ns, run->created_ns);

@@ -152,7 +152,7 @@ struct model_run {
 
 	/* Settled after reading (aftermath.h). */
 	bool is_live;
-	uint64_t until_ns; /* the end of the run, or now if it is live */
+	uint64_t until_ns; /* now if the run is live, else its end or the last event behind it */
 };
 
 struct model_process {

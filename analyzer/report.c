@@ -17,7 +17,7 @@ struct building {
 	struct arena *arena;
 	const struct model *model;
 	struct site_frames *frames; /* by site number */
-	double duration_ns;
+	double observed_ns;         /* as long as anything was recorded */
 };
 
 /* Without a single frame the stack was unavailable: that is no place in a program. */
@@ -110,14 +110,15 @@ static const char *hex_of(struct arena *arena, const uint8_t *bytes, size_t leng
 static void build_run(struct building *building) {
 	const struct model_run *from = &building->model->run;
 	struct report_run *run = &building->report->run;
-	building->duration_ns = (double)span_ns(from->created_ns, from->until_ns);
+	uint64_t end_ns = from->ended_ns != 0 ? from->ended_ns : from->until_ns;
+	building->observed_ns = (double)span_ns(from->created_ns, from->until_ns);
 	run->id = hex_of(building->arena, from->id, sizeof from->id);
 	run->host = known_text(from->host);
 	run->command = from->command;
 	run->command_count = from->command_count;
 	run->started = instant_of(building, from->created_ns);
 	run->ended = instant_of(building, end_of_run(building->model));
-	run->duration = seconds_of(building->duration_ns);
+	run->duration = seconds_of((double)span_ns(from->created_ns, end_ns));
 	run->exit_code = from->is_made_by_run && from->ended_ns != 0 ? from->exit_status : REPORT_UNKNOWN;
 	run->live = from->is_live;
 }
@@ -185,8 +186,8 @@ static bool is_left_lease(enum model_left left) {
 /* What was folded without a known end has only an upper bound. */
 static bool has_unknown_ends(const struct model_totals *totals) {
 	return totals->unreleased[MODEL_LEFT_OPEN][MODEL_UNKNOWN] +
-		       totals->unreleased[MODEL_LEFT_RESETTING][MODEL_UNKNOWN] >
-	       0;
+		totals->unreleased[MODEL_LEFT_RESETTING][MODEL_UNKNOWN] >
+		0;
 }
 
 static bool has_known_end(const struct model *model, const struct model_lease *lease) {
@@ -198,7 +199,8 @@ static double pool_held_ns(const struct building *building, uint32_t pool) {
 	const struct model *model = building->model;
 	const struct model_totals *totals = &model->pools[pool].totals;
 	bool is_known = !has_unknown_ends(totals);
-	double held_ns = (double)totals->time[MODEL_HOLD_TIME].sum_ns + (double)totals->counter[MODEL_LEFT_HELD_NS];
+	double held_ns =
+		(double)totals->time[MODEL_HOLD_TIME].sum_ns + (double)totals->counter[MODEL_LEFT_HELD_NS];
 	for (size_t i = 0; i < model->lease_count; i++) {
 		const struct model_lease *lease = &model->leases[i];
 		bool is_left = lease->is_owner_gone && is_left_lease(lease->left);
@@ -210,13 +212,18 @@ static double pool_held_ns(const struct building *building, uint32_t pool) {
 	return is_known ? held_ns : NAN;
 }
 
+/* A finish of what this process never held is booked on its role, but makes no pool. */
+static bool says_nothing_of_pools(int counter) {
+	return counter == MODEL_DOUBLE_FINISH || counter == MODEL_INHERITED_FINISH;
+}
+
 static bool pool_is_empty(const struct model_pool *pool, int64_t lease_count) {
-	uint64_t booked = pool->totals.first_ns | pool->totals.last_ns;
+	uint64_t booked = (uint64_t)lease_count;
 	for (int i = 0; i < MODEL_COUNTER_COUNT; i++)
-		booked |= pool->totals.counter[i];
+		booked |= says_nothing_of_pools(i) ? 0 : pool->totals.counter[i];
 	for (int i = 0; i < MODEL_LEFT_COUNT * MODEL_HOW_COUNT; i++)
 		booked |= pool->totals.unreleased[i / MODEL_HOW_COUNT][i % MODEL_HOW_COUNT];
-	return booked == 0 && lease_count == 0;
+	return booked == 0;
 }
 
 static int64_t at_least(int64_t value, int64_t least) {
@@ -249,7 +256,7 @@ static void build_pool(struct building *building, uint32_t number) {
 				     .utilization = NAN,
 				     .status = "unknown"};
 	pool->mean_open =
-		building->duration_ns > 0 ? pool_held_ns(building, number) / building->duration_ns : NAN;
+		building->observed_ns > 0 ? pool_held_ns(building, number) / building->observed_ns : NAN;
 	pool->in_use = use_count(building, in_use);
 	pool->peak_in_use = use_count(building, at_least(from->totals.in_use_peak, in_use));
 	pool->connect_time = times_of(&from->totals.time[MODEL_CONNECT_TIME]);
@@ -298,8 +305,8 @@ static void count_totals(struct report_totals *to, const struct model_totals *fr
 	to->finish_unseen = (int64_t)from->counter[MODEL_FINISH_UNSEEN];
 	to->double_finish = (int64_t)from->counter[MODEL_DOUBLE_FINISH];
 	to->inherited_finish = (int64_t)from->counter[MODEL_INHERITED_FINISH];
-	to->unreleased = (int64_t)(count_all_hows(from, MODEL_LEFT_OPEN) +
-				   count_all_hows(from, MODEL_LEFT_RESETTING));
+	to->unreleased =
+		(int64_t)(count_all_hows(from, MODEL_LEFT_OPEN) + count_all_hows(from, MODEL_LEFT_RESETTING));
 	to->uses = (int64_t)from->counter[MODEL_USES_ENDED];
 }
 
@@ -307,7 +314,7 @@ static double mean_open(const struct building *building) {
 	double held_ns = 0;
 	for (uint32_t i = 0; i < building->model->pool_count; i++)
 		held_ns += pool_held_ns(building, i);
-	return building->duration_ns > 0 ? held_ns / building->duration_ns : NAN;
+	return building->observed_ns > 0 ? held_ns / building->observed_ns : NAN;
 }
 
 static void build_totals(struct building *building) {
@@ -437,7 +444,7 @@ static void build_site(struct building *building, uint32_t number, const struct 
 	const struct model_totals *totals = &building->model->sites[number].totals;
 	const uint64_t *counter = totals->counter;
 	bool is_empty = totals->first_ns == 0 && totals->first_finding_ns[MODEL_UNRELEASED_SEEN] == 0 &&
-			slots->leases == 0;
+		slots->leases == 0;
 	if (is_empty || site_id(building, number) == REPORT_UNKNOWN)
 		return;
 	struct report_site *site = &building->report->sites[building->report->site_count++];

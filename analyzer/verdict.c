@@ -107,13 +107,20 @@ static const char *say_none(const struct verdict_facts *facts) {
 	const struct report_totals *totals = &facts->report->totals;
 	if (totals->open > 0)
 		return arena_text(facts->arena,
-				  "No leak found so far: %" PRId64 " of %" PRId64
-				  " connections are open, all others were finished.",
-				  totals->open, totals->established);
+				  "No leak found so far: of %" PRId64 " connections %" PRId64
+				  " are open and %" PRId64 " were finished.",
+				  totals->established, totals->open, totals->finished);
+	if (totals->unreleased > 0)
+		return arena_text(facts->arena,
+				  "No leak found: of %" PRId64 " connections %" PRId64
+				  " were finished and %" PRId64 " were held by a process that was killed.",
+				  totals->established, totals->finished, totals->unreleased);
 	if (totals->established == 0)
 		return "No leak found: no connection was established.";
-	return arena_text(facts->arena, "No leak found: all of %" PRId64 " connection%s came to a known end.",
-			  totals->established, totals->established == 1 ? "" : "s");
+	if (totals->established == 1)
+		return "No leak found: the one connection that was taken came to a known end.";
+	return arena_text(facts->arena, "No leak found: all %" PRId64 " connections came to a known end.",
+			  totals->established);
 }
 
 /* ---- The table ---------------------------------------------------------------------------------- */

@@ -225,6 +225,8 @@ static void print_totals(struct text_rendering *rendering) {
 				    {totals->unreleased, "left by processes that ended"},
 				    {totals->finish_unseen, "finished unseen"}};
 	const struct part others[] = {{totals->probes, "probes"}, {totals->resets, "resets"}};
+	if (totals->attempts + totals->probes + totals->resets + totals->double_finish == 0)
+		return;
 	text_page_line(page, TEXT_PAGE_HEADING, "Connections", "%s", "");
 	text_page_line(page, TEXT_PAGE_PLAIN, "  attempts  ", "%" PRId64 ": %s", totals->attempts,
 		       join_parts(page, attempts, sizeof attempts / sizeof attempts[0]));

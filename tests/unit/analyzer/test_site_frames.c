@@ -162,7 +162,8 @@ static void test_interpreters_without_script_frames(void **state) {
 	add_native(DBD_PG, TAKE, 1);
 	add_native(DBI, HELPER, 1);
 	add_native(PERL, OUTER, 1);
-	add_native(LIBC, START, 1);
+	add_native(LIBC, MAIN, 1);
+	add_native(PERL, START, 1);
 	assert_string_equal("outer", application()->function);
 	assert_true(result.is_fallback);
 }
