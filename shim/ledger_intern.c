@@ -175,7 +175,8 @@ uint32_t ledger_intern_module(struct ledger_header *ledger, const struct ledger_
 				    .file_bytes = facts->file_bytes};
 	key.build_id_length = (uint8_t)(facts->build_id_length < sizeof key.build_id ? facts->build_id_length
 										    : sizeof key.build_id);
-	memcpy(key.build_id, facts->build_id, key.build_id_length);
+	if (key.build_id_length > 0)
+		memcpy(key.build_id, facts->build_id, key.build_id_length);
 	uint64_t hash = mix_bytes(mix(2, key.path), key.build_id, sizeof key.build_id);
 	return intern(ledger, &modules, mix(hash, key.file_bytes), &key);
 }
