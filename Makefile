@@ -219,6 +219,7 @@ lint-format:
 .PHONY: lint-words
 lint-words:
 	scripts/check-words
+	scripts/check-tour
 
 .PHONY: lint-layers
 lint-layers:
