@@ -40,6 +40,7 @@ struct finding {
 	uint32_t site;
 	uint64_t first_ns; /* monotonic, 0 unknown */
 	uint64_t last_ns;
+	uint64_t oldest_age_ns; /* 0 unknown */
 	const char *message;
 	struct finding_evidence evidence[FINDING_EVIDENCE_MAX];
 	size_t evidence_count;

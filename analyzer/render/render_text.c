@@ -91,11 +91,10 @@ static const char *describe_site(struct text_page *page, const struct report_sit
 }
 
 static const char *oldest_age(struct text_page *page, const struct finding *finding) {
-	for (size_t i = 0; i < finding->evidence_count; i++)
-		if (strcmp(finding->evidence[i].key, "oldest_age") == 0)
-			return arena_text(&page->arena, ", oldest %s",
-					  text_page_seconds(page, finding->evidence[i].seconds));
-	return "";
+	return finding->oldest_age_ns == 0
+		? ""
+		: arena_text(&page->arena, ", oldest %s",
+			     text_page_seconds(page, (double)finding->oldest_age_ns / 1e9));
 }
 
 static void print_instants(struct text_rendering *rendering, const struct report_finding *from) {

@@ -78,16 +78,20 @@ uint64_t rule_count_left(const struct rule_input *input, enum model_left left, u
 	return count;
 }
 
-static void take_instants(const struct site_left *left, struct finding *finding) {
+static void take_times(const struct site_left *left, struct finding *finding) {
 	if (left->first_ns != 0 && (finding->first_ns == 0 || left->first_ns < finding->first_ns))
 		finding->first_ns = left->first_ns;
 	if (left->last_ns > finding->last_ns)
 		finding->last_ns = left->last_ns;
+	if (left->oldest_age_ns > finding->oldest_age_ns)
+		finding->oldest_age_ns = left->oldest_age_ns;
 }
 
 static void take_examples(const struct rule_input *input, enum model_left left, unsigned hows,
 			  struct finding *finding) {
 	struct finding_example *examples = arena_array(input->arena, EXAMPLES_MAX, sizeof *examples);
+	if (finding->example_count > 0)
+		memcpy(examples, finding->examples, finding->example_count * sizeof *examples);
 	for (size_t i = 0; i < input->group->example_count && finding->example_count < EXAMPLES_MAX; i++) {
 		const struct site_example *example = &input->group->examples[i];
 		if (example->left != left || !is_among(example->how, hows))
@@ -106,7 +110,7 @@ uint64_t rule_take_left(const struct rule_input *input, enum model_left left, un
 		return 0;
 	for (unsigned how = 0; how < MODEL_HOW_COUNT; how++)
 		if (is_among((enum model_how_ended)how, hows) && input->group->left[left][how].count > 0)
-			take_instants(&input->group->left[left][how], finding);
+			take_times(&input->group->left[left][how], finding);
 	take_examples(input, left, hows, finding);
 	return count;
 }
@@ -115,16 +119,12 @@ void rule_add_count(struct finding *finding, const char *key, uint64_t value) {
 	finding->evidence[finding->evidence_count++] = (struct finding_evidence){.key = key, .count = value};
 }
 
-void rule_add_oldest_age(const struct rule_input *input, enum model_left left, unsigned hows,
-			 struct finding *finding) {
-	uint64_t oldest_ns = 0;
-	for (unsigned how = 0; how < MODEL_HOW_COUNT; how++)
-		if (is_among((enum model_how_ended)how, hows) &&
-		    input->group->left[left][how].oldest_age_ns > oldest_ns)
-			oldest_ns = input->group->left[left][how].oldest_age_ns;
-	if (oldest_ns != 0)
-		finding->evidence[finding->evidence_count++] = (struct finding_evidence){
-			.key = "oldest_age", .is_seconds = true, .seconds = (double)oldest_ns / 1e9};
+void rule_add_oldest_age(struct finding *finding) {
+	if (finding->oldest_age_ns != 0)
+		finding->evidence[finding->evidence_count++] =
+			(struct finding_evidence){.key = "oldest_age",
+						  .is_seconds = true,
+						  .seconds = (double)finding->oldest_age_ns / 1e9};
 }
 
 const char *rule_plural(uint64_t count) {

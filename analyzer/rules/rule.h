@@ -38,15 +38,14 @@ void rule_judge_all(struct rule_findings *findings, struct arena *arena, const s
 #define RULE_HOW(how) (1u << (how))
 
 /* How many were left in state `left` by processes that ended in one of the ways `hows`. First and last
- * instants and examples go to the finding. */
+ * instants, the oldest age and examples are added to the finding's. */
 uint64_t rule_take_left(const struct rule_input *input, enum model_left left, unsigned hows,
 			struct finding *finding);
 uint64_t rule_count_left(const struct rule_input *input, enum model_left left, unsigned hows);
 
 void rule_add_count(struct finding *finding, const char *key, uint64_t value);
-/* Evidence "oldest_age", when any age is known. */
-void rule_add_oldest_age(const struct rule_input *input, enum model_left left, unsigned hows,
-			 struct finding *finding);
+/* Evidence "oldest_age" of all that was taken, when any age is known. */
+void rule_add_oldest_age(struct finding *finding);
 
 /* "" for one, "s" for more. */
 const char *rule_plural(uint64_t count);

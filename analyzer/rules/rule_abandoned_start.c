@@ -25,7 +25,7 @@ bool rule_abandoned_start(const struct rule_input *input, struct finding *findin
 	const unsigned hows = RULE_HOW(MODEL_EXIT) | RULE_HOW(MODEL_EXEC);
 	const struct model_totals *totals = &input->group->totals;
 	uint64_t left = rule_take_left(input, MODEL_LEFT_CONNECTING, hows, finding) +
-			rule_take_left(input, MODEL_LEFT_RESETTING, hows, finding);
+		rule_take_left(input, MODEL_LEFT_RESETTING, hows, finding);
 	uint64_t abandoned = totals->counter[MODEL_ABANDONED];
 	uint64_t cut_short = totals->counter[MODEL_CUT_SHORT];
 	uint64_t given_up = abandoned > cut_short ? abandoned - cut_short : 0;
@@ -42,6 +42,6 @@ bool rule_abandoned_start(const struct rule_input *input, struct finding *findin
 	rule_add_count(finding, "given_up", given_up);
 	rule_add_count(finding, "cut_short", cut_short);
 	rule_add_count(finding, "left", left);
-	rule_add_oldest_age(input, MODEL_LEFT_CONNECTING, hows, finding);
+	rule_add_oldest_age(finding);
 	return true;
 }

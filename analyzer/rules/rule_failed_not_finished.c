@@ -18,6 +18,6 @@ bool rule_failed_not_finished(const struct rule_input *input, struct finding *fi
 		finding->count, rule_plural(finding->count), finding->count == 1 ? "was" : "were");
 	rule_add_count(finding, "failed", counter[MODEL_FAILED]);
 	rule_add_count(finding, "failed_finished", counter[MODEL_FAILED_FINISHED]);
-	rule_add_oldest_age(input, MODEL_LEFT_FAILED, hows, finding);
+	rule_add_oldest_age(finding);
 	return true;
 }

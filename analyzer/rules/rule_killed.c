@@ -23,6 +23,6 @@ bool rule_killed(const struct rule_input *input, struct finding *finding) {
 		finding->count, rule_plural(finding->count), finding->count == 1 ? "was" : "were", why);
 	rule_add_count(finding, "killed", killed);
 	rule_add_count(finding, "unknown", unknown);
-	rule_add_oldest_age(input, MODEL_LEFT_OPEN, hows, finding);
+	rule_add_oldest_age(finding);
 	return true;
 }

@@ -25,6 +25,6 @@ bool rule_never_finished(const struct rule_input *input, struct finding *finding
 		       rule_count_left(input, MODEL_LEFT_OPEN, RULE_HOW(MODEL_EXIT)));
 	rule_add_count(finding, "left_at_exec",
 		       rule_count_left(input, MODEL_LEFT_OPEN, RULE_HOW(MODEL_EXEC)));
-	rule_add_oldest_age(input, MODEL_LEFT_OPEN, hows, finding);
+	rule_add_oldest_age(finding);
 	return true;
 }

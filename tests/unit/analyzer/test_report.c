@@ -536,6 +536,27 @@ static void test_time_does_not_matter(void **state) {
 	release();
 }
 
+/* Two states make one finding: what is known of both is kept. */
+static void test_abandoned_connects_and_resets(void **state) {
+	(void)state;
+	open_shop();
+	book_traffic(orders, 2, 1);
+	ledger_builder_lease(&builder, web, 4001, orders, LEDGER_LEASE_CONNECTING, 20)->flags =
+		LEDGER_LEASE_ASYNC;
+	ledger_builder_lease(&builder, web, 4001, orders, LEDGER_LEASE_RESETTING, 10)->flags =
+		LEDGER_LEASE_ASYNC | LEDGER_LEASE_ESTABLISHED;
+	ledger_builder_end_run(&builder, 60, 0);
+	read_report(NULL);
+	assert_finding("abandoned-start", 2, FINDING_WARNING, FINDING_FACT);
+	const struct report_finding *found = find_kind("abandoned-start");
+	assert_int_equal(2, found->example_count);
+	for (size_t i = 0; i < 2; i++)
+		assert_int_equal(4001, found->examples[i].pid);
+	assert_string_equal("2024-02-29T12:00:10.000000Z", found->first);
+	assert_int_equal(49, found->finding->oldest_age_ns / 1000000000u);
+	release();
+}
+
 static void test_killed_by_a_witnessed_signal_is_a_fact(void **state) {
 	(void)state;
 	open_shop();
@@ -583,6 +604,7 @@ int main(void) {
 		cmocka_unit_test(test_same_place_by_two_stacks),
 		cmocka_unit_test(test_hostile_text),
 		cmocka_unit_test(test_time_does_not_matter),
+		cmocka_unit_test(test_abandoned_connects_and_resets),
 		cmocka_unit_test(test_killed_by_a_witnessed_signal_is_a_fact),
 		cmocka_unit_test(test_raw_run),
 	};
