@@ -10,13 +10,16 @@
 #include "analyzer/text.h"
 
 /* Fifteen digits hold every nanosecond of ten days and show no noise of binary fractions. */
-enum { DUMP_FLAGS = JSON_INDENT(2) | JSON_REAL_PRECISION(15) };
+enum { DUMP_FLAGS = JSON_REAL_PRECISION(15) };
 
 /* ---- Values ----------------------------------------------------------------------------------- */
 
+/* jansson refuses what is not UTF-8; hardly anything is not. */
 static json_t *text_value(const char *text) {
 	struct arena arena = {NULL};
-	json_t *value = text != NULL ? json_string(text_valid_utf8(&arena, text)) : json_null();
+	json_t *value = text != NULL ? json_string(text) : json_null();
+	if (value == NULL)
+		value = json_string(text_valid_utf8(&arena, text));
 	arena_release(&arena);
 	return value;
 }
@@ -274,7 +277,8 @@ static json_t *application_frame_value(const struct report_site *site) {
 	return object;
 }
 
-static json_t *site_value(const struct report_site *site) {
+static json_t *site_value(const void *element) {
+	const struct report_site *site = element;
 	const struct site_frame *application = report_application_frame(site);
 	json_t *object = json_object();
 	json_t *frames = json_array();
@@ -307,7 +311,8 @@ static json_t *evidence_value(const struct report_finding *from) {
 	return object;
 }
 
-static json_t *finding_value(const struct report_finding *from) {
+static json_t *finding_value(const void *element) {
+	const struct report_finding *from = element;
 	const struct finding *finding = from->finding;
 	json_t *object = json_object();
 	json_object_set_new(object, "kind", text_value(finding->kind));
@@ -324,63 +329,92 @@ static json_t *finding_value(const struct report_finding *from) {
 	return object;
 }
 
-static json_t *sites_value(const struct report *report) {
-	json_t *list = json_array();
-	for (size_t i = 0; i < report->site_count; i++)
-		json_array_append_new(list, site_value(&report->sites[i]));
-	return list;
+/* ---- The report: a member per line, an element of a list per line ------------------------------- */
+
+/* Elements are written and dropped one by one: a full ledger's sites are a hundred megabytes. */
+struct writing {
+	FILE *stream;
+	bool has_members;
+};
+
+/* jansson writes a few bytes at a time: locks would cost as much as all the rest. */
+static int write_bytes(const char *bytes, size_t length, void *stream) {
+	return fwrite_unlocked(bytes, 1, length, stream) == length ? 0 : -1;
 }
 
-static json_t *findings_value(const struct report *report) {
-	json_t *list = json_array();
-	for (size_t i = 0; i < report->finding_count; i++)
-		json_array_append_new(list, finding_value(&report->findings[i]));
-	return list;
+static void write_value(const struct writing *writing, json_t *value) {
+	json_dump_callback(value, write_bytes, writing->stream, DUMP_FLAGS | JSON_ENCODE_ANY);
+	json_decref(value);
 }
 
-/* ---- The report --------------------------------------------------------------------------------- */
-
-#define LIST(report, fields, member, count_member) \
-	list_of(fields, (report)->member, (report)->count_member, sizeof *(report)->member)
-
-static json_t *report_value(const struct report *report) {
-	json_t *object = json_object();
-	const struct {
-		const char *key;
-		json_t *value;
-	} members[] = {
-		{"schema", json_string(REPORT_SCHEMA)},
-		{"tool", tool_value()},
-		{"run", run_value(&report->run)},
-		{"verdict", verdict_value(&report->verdict)},
-		{"trust", trust_value(&report->trust)},
-		{"totals", object_of(totals_fields, &report->totals)},
-		{"connect_phases",
-		 report->connect_phases.is_known ? object_of(phases_fields, &report->connect_phases)
-						 : json_null()},
-		{"connect_time", object_of(times_fields, &report->connect_time)},
-		{"failed_time", object_of(times_fields, &report->failed_time)},
-		{"hold_time", object_of(times_fields, &report->hold_time)},
-		{"use_time", object_of(times_fields, &report->use_time)},
-		{"held", object_of(held_fields, &report->held)},
-		{"failures", LIST(report, failure_fields, failures, failure_count)},
-		{"pools", LIST(report, pool_fields, pools, pool_count)},
-		{"processes", LIST(report, process_fields, processes, process_count)},
-		{"sites", sites_value(report)},
-		{"findings", findings_value(report)},
-		{"open_leases", LIST(report, lease_fields, open_leases, open_lease_count)},
-		{"snapshots", json_array()},
-		{"server", json_null()},
-	};
-	for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
-		json_object_set_new(object, members[i].key, members[i].value);
-	return object;
+static void write_key(struct writing *writing, const char *key) {
+	fprintf(writing->stream, "%s\n  \"%s\": ", writing->has_members ? "," : "{", key);
+	writing->has_members = true;
 }
+
+static void write_member(struct writing *writing, const char *key, json_t *value) {
+	write_key(writing, key);
+	write_value(writing, value);
+}
+
+static void write_list(struct writing *writing, const char *key, json_t *(*value_of)(const void *element),
+		       const void *elements, size_t count, size_t element_bytes) {
+	write_key(writing, key);
+	fputc('[', writing->stream);
+	for (size_t i = 0; i < count; i++) {
+		fputs(i > 0 ? ",\n    " : "\n    ", writing->stream);
+		write_value(writing, value_of((const char *)elements + i * element_bytes));
+	}
+	fputs(count > 0 ? "\n  ]" : "]", writing->stream);
+}
+
+static json_t *failure_value(const void *failure) {
+	return object_of(failure_fields, failure);
+}
+
+static json_t *pool_value(const void *pool) {
+	return object_of(pool_fields, pool);
+}
+
+static json_t *process_value(const void *process) {
+	return object_of(process_fields, process);
+}
+
+static json_t *lease_value(const void *lease) {
+	return object_of(lease_fields, lease);
+}
+
+static void write_summary(struct writing *writing, const struct report *report) {
+	const struct report_phases *phases = &report->connect_phases;
+	write_member(writing, "schema", json_string(REPORT_SCHEMA));
+	write_member(writing, "tool", tool_value());
+	write_member(writing, "run", run_value(&report->run));
+	write_member(writing, "verdict", verdict_value(&report->verdict));
+	write_member(writing, "trust", trust_value(&report->trust));
+	write_member(writing, "totals", object_of(totals_fields, &report->totals));
+	write_member(writing, "connect_phases",
+		     phases->is_known ? object_of(phases_fields, phases) : json_null());
+	write_member(writing, "connect_time", object_of(times_fields, &report->connect_time));
+	write_member(writing, "failed_time", object_of(times_fields, &report->failed_time));
+	write_member(writing, "hold_time", object_of(times_fields, &report->hold_time));
+	write_member(writing, "use_time", object_of(times_fields, &report->use_time));
+	write_member(writing, "held", object_of(held_fields, &report->held));
+}
+
+#define WRITE_LIST(writing, report, key, value_of, member, count_member) \
+	write_list(writing, key, value_of, (report)->member, (report)->count_member, sizeof *(report)->member)
 
 void render_json(const struct report *report, const struct render_options *options, FILE *stream) {
 	(void)options;
-	json_t *value = report_value(report);
-	json_dumpf(value, stream, DUMP_FLAGS);
-	fputc('\n', stream);
-	json_decref(value);
+	struct writing writing = {stream, false};
+	write_summary(&writing, report);
+	WRITE_LIST(&writing, report, "failures", failure_value, failures, failure_count);
+	WRITE_LIST(&writing, report, "pools", pool_value, pools, pool_count);
+	WRITE_LIST(&writing, report, "processes", process_value, processes, process_count);
+	WRITE_LIST(&writing, report, "sites", site_value, sites, site_count);
+	WRITE_LIST(&writing, report, "findings", finding_value, findings, finding_count);
+	WRITE_LIST(&writing, report, "open_leases", lease_value, open_leases, open_lease_count);
+	write_member(&writing, "snapshots", json_array());
+	write_member(&writing, "server", json_null());
+	fputs("\n}\n", stream);
 }
