@@ -75,9 +75,9 @@ static void close_lease(struct ledger_slot *slot, enum ledger_counter counter, e
 	struct ledger_lease *lease = ledger_slot_lease(slot);
 	struct ledger_account account = account_of(slot);
 	bool was_open = lease->flags & LEDGER_LEASE_ESTABLISHED;
-	lease->ending_ns = now_ns;
 	if (!ledger_slot_move(slot, LEDGER_LEASE_CLOSING))
 		return;
+	lease->ending_ns = now_ns;
 	ledger_add(&account, counter, 1, now_ns);
 	if (counter == LEDGER_FINISHED)
 		ledger_add_time(&account, LEDGER_HOLD_TIME, now_ns - lease->held_since_ns);

@@ -414,7 +414,7 @@ struct ledger_lease {
 	uint64_t attempt_begun_ns;
 	_Atomic uint64_t established_ns; /* end of the last successful attempt */
 	_Atomic uint64_t last_event_ns;  /* last change of state or last command's end */
-	uint64_t ending_ns;              /* set before CLOSING */
+	uint64_t ending_ns;              /* set in CLOSING */
 	uint64_t held_since_ns;          /* when it first became a lease: hold time counts from here */
 	uint64_t connect_ns;             /* length of the attempt that established it */
 	_Atomic uint64_t phase_ns[LEDGER_PHASE_COUNT];

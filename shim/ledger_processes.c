@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stddef.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -149,10 +150,12 @@ static void fold_slots(struct ledger_header *ledger, uint32_t process, bool are_
 		if ((uint32_t)slot.word != process + 1)
 			continue;
 		enum ledger_lease_state state = ledger_slot_state(&slot);
-		bool is_between = state == LEDGER_LEASE_CLAIMED || is_torn(state);
-		if (is_between && are_threads_gone)
+		bool is_at_rest = state == LEDGER_LEASE_OPEN || state == LEDGER_LEASE_FAILED;
+		if (!is_at_rest && !are_threads_gone)
+			continue; /* a thread is about to write into it */
+		if (state == LEDGER_LEASE_CLAIMED || is_torn(state))
 			clear_torn_slot(&slot);
-		else if (!is_between && state != LEDGER_LEASE_FREE)
+		else if (state != LEDGER_LEASE_FREE)
 			fold_slot(&slot, record->how_ended, record->ended_ns);
 	}
 }
@@ -312,6 +315,15 @@ static bool is_free(struct ledger_header *ledger, uint32_t process, uint64_t *wo
 	return state_of(*word) == LEDGER_PROCESS_ENDED || state_of(*word) == LEDGER_PROCESS_FOLDED;
 }
 
+/* All but the state word, which is ours now, and `reaper`, which somebody with a stale word may hold: clearing a held
+ * lock would let two reap at once (found by the model of this protocol). */
+static void clear_record(struct ledger_process *record) {
+	size_t reaper = offsetof(struct ledger_process, reaper);
+	size_t behind = reaper + sizeof record->reaper;
+	memset((char *)record + sizeof record->word, 0, reaper - sizeof record->word);
+	memset((char *)record + behind, 0, sizeof *record - behind);
+}
+
 static bool claim(struct ledger_header *ledger, uint32_t process, const struct ledger_process_identity *identity,
 		  bool is_thorough) {
 	struct ledger_process *record = ledger_unit(ledger, LEDGER_PROCESSES, process);
@@ -319,7 +331,7 @@ static bool claim(struct ledger_header *ledger, uint32_t process, const struct l
 	if (!is_free(ledger, process, &word, identity, is_thorough) ||
 	    !change_word(record, word, LEDGER_PROCESS_CLAIMED, identity->pid, generation_of(word) + 1))
 		return false;
-	memset((char *)record + sizeof record->word, 0, sizeof *record - sizeof record->word);
+	clear_record(record);
 	return true;
 }
 

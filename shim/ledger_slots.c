@@ -9,6 +9,7 @@
  * hit), then near the shared hint, then takes a slot never used before, and only then walks the table.
  */
 #define HINT_PROBES 64u
+#define REAP_PAUSE_NS 100000000u
 
 static __thread uint32_t last_freed_slot; /* number plus 1 */
 
@@ -89,15 +90,27 @@ static _Atomic uint32_t *slots_held(struct ledger_header *ledger, uint32_t proce
 	return record ? &record->slots : NULL;
 }
 
+/* Asking the kernel about every process takes milliseconds: a program that keeps the table full pays it ten times a
+ * second at most, not at every connect. */
+static bool reap_now_and_then(struct ledger_header *ledger, uint32_t process) {
+	static _Atomic uint64_t last_reap_ns;
+	const struct ledger_process *record = ledger_unit(ledger, LEDGER_PROCESSES, process);
+	uint64_t now_ns = ledger_now_ns();
+	uint64_t last_ns = atomic_load_explicit(&last_reap_ns, memory_order_relaxed);
+	if (now_ns - last_ns < REAP_PAUSE_NS ||
+	    !atomic_compare_exchange_strong_explicit(&last_reap_ns, &last_ns, now_ns, memory_order_relaxed,
+						     memory_order_relaxed))
+		return false;
+	return ledger_reap(ledger, record->pid_namespace) > 0;
+}
+
 struct ledger_slot ledger_slot_claim(struct ledger_header *ledger, uint32_t process) {
 	struct ledger_slot slot = {.ledger = ledger, .number = LEDGER_NO_SLOT};
 	_Atomic uint32_t *held = slots_held(ledger, process);
 	if (!held)
 		return slot;
 	atomic_fetch_add_explicit(held, 1, memory_order_relaxed); /* before: never less than the truth */
-	const struct ledger_process *record = ledger_unit(ledger, LEDGER_PROCESSES, process);
-	if (claim_any(&slot, process) ||
-	    (ledger_reap(ledger, record->pid_namespace) > 0 && claim_any(&slot, process)))
+	if (claim_any(&slot, process) || (reap_now_and_then(ledger, process) && claim_any(&slot, process)))
 		return slot;
 	atomic_fetch_sub_explicit(held, 1, memory_order_relaxed);
 	slot.number = LEDGER_NO_SLOT;
