@@ -1,6 +1,5 @@
 #include "shim/modules.h"
 
-#include <dlfcn.h>
 #include <elf.h>
 #include <errno.h>
 #include <limits.h>
@@ -13,85 +12,13 @@
 
 #include "shim/id_cache.h"
 #include "shim/ledger_writer.h"
+#include "shim/loaded_object.h"
 
 #define CACHE_PLACES 256u
-#define HEADER_PAGE_BYTES 4096u
 #define BUILD_ID_MAX_BYTES 20u
 
 static struct id_cache_place cache_places[CACHE_PLACES];
 static struct id_cache cache = {.places = cache_places, .count = CACHE_PLACES};
-
-/* A loaded object as the loader knows it. */
-struct object {
-	uintptr_t start; /* what it occupies */
-	uintptr_t end;
-	uintptr_t bias;
-	const char *name;
-	const ElfW(Phdr) * segments; /* NULL: not mapped */
-	uint32_t segment_count;
-};
-
-/* ---- Finding the object ---------------------------------------------------------------------------- */
-
-/* glibc 2.35; lock-free. Older ones are searched under the loader's lock. */
-#pragma weak _dl_find_object
-
-/* The ELF header begins the mapping of an ordinary object, and the program headers follow in its page. */
-static void read_headers(struct object *object) {
-	const ElfW(Ehdr) *header = (const ElfW(Ehdr) *)object->start;
-	if (object->end - object->start < HEADER_PAGE_BYTES ||
-	    memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 || header->e_phentsize != sizeof(ElfW(Phdr)) ||
-	    header->e_phoff > HEADER_PAGE_BYTES ||
-	    header->e_phnum > (HEADER_PAGE_BYTES - header->e_phoff) / sizeof(ElfW(Phdr)))
-		return;
-	object->segments = (const ElfW(Phdr) *)(object->start + header->e_phoff);
-	object->segment_count = header->e_phnum;
-}
-
-struct search {
-	uintptr_t pc;
-	struct object *object;
-};
-
-static int match_object(struct dl_phdr_info *info, size_t size, void *argument) {
-	const struct search *search = argument;
-	struct object found = {.start = UINTPTR_MAX,
-			       .bias = info->dlpi_addr,
-			       .name = info->dlpi_name,
-			       .segments = info->dlpi_phdr,
-			       .segment_count = info->dlpi_phnum};
-	bool is_inside = false;
-	(void)size;
-	for (uint32_t i = 0; i < found.segment_count; i++) {
-		uintptr_t start = found.bias + found.segments[i].p_vaddr;
-		uintptr_t end = start + found.segments[i].p_memsz;
-		if (found.segments[i].p_type != PT_LOAD)
-			continue;
-		is_inside = is_inside || (search->pc >= start && search->pc < end);
-		found.start = start < found.start ? start & ~(uintptr_t)4095 : found.start;
-		found.end = end > found.end ? end : found.end;
-	}
-	if (is_inside)
-		*search->object = found;
-	return is_inside;
-}
-
-/* Only the search under the lock fills in the segments; read_headers does it otherwise, at first sight. */
-static bool find_object(uintptr_t pc, struct object *object) {
-	struct dl_find_object found;
-	*object = (struct object){0};
-	if (!_dl_find_object) {
-		struct search search = {pc, object};
-		return dl_iterate_phdr(match_object, &search) != 0;
-	}
-	if (_dl_find_object((void *)pc, &found) != 0)
-		return false;
-	object->start = (uintptr_t)found.dlfo_map_start;
-	object->end = (uintptr_t)found.dlfo_map_end;
-	object->bias = found.dlfo_link_map->l_addr;
-	object->name = found.dlfo_link_map->l_name;
-	return true;
-}
 
 /* ---- Facts --------------------------------------------------------------------------------------------- */
 
@@ -117,7 +44,7 @@ static const uint8_t *find_build_id_note(const uint8_t *at, size_t left, size_t 
 	return NULL;
 }
 
-static bool is_mapped_readable(const struct object *object, const ElfW(Phdr) * wanted) {
+static bool is_mapped_readable(const struct loaded_object *object, const ElfW(Phdr) * wanted) {
 	for (uint32_t i = 0; i < object->segment_count; i++) {
 		const ElfW(Phdr) *segment = &object->segments[i];
 		if (segment->p_type == PT_LOAD && (segment->p_flags & PF_R) &&
@@ -128,7 +55,7 @@ static bool is_mapped_readable(const struct object *object, const ElfW(Phdr) * w
 	return false;
 }
 
-static void find_build_id(const struct object *object, struct ledger_module_facts *facts) {
+static void find_build_id(const struct loaded_object *object, struct ledger_module_facts *facts) {
 	for (uint32_t i = 0; i < object->segment_count && !facts->build_id; i++) {
 		const ElfW(Phdr) *segment = &object->segments[i];
 		if (segment->p_type == PT_NOTE && is_mapped_readable(object, segment))
@@ -139,7 +66,7 @@ static void find_build_id(const struct object *object, struct ledger_module_fact
 }
 
 /* Without segments: all that the object occupies. */
-static void find_text(const struct object *object, struct ledger_module_facts *facts) {
+static void find_text(const struct loaded_object *object, struct ledger_module_facts *facts) {
 	facts->text_start = object->segments ? UINT64_MAX : object->start - object->bias;
 	facts->text_end = object->segments ? 0 : object->end - object->bias;
 	for (uint32_t i = 0; object->segments && i < object->segment_count; i++) {
@@ -169,7 +96,7 @@ static void make_absolute(const char *name, char *path, size_t size_bytes) {
 }
 
 /* `path` serves where the loader's own name does not. */
-static const char *path_of(const struct object *object, char *path, size_t size_bytes) {
+static const char *path_of(const struct loaded_object *object, char *path, size_t size_bytes) {
 	if (object->start == getauxval(AT_SYSINFO_EHDR))
 		return "[vdso]";
 	if (object->name[0] == '/')
@@ -184,14 +111,12 @@ static const char *path_of(const struct object *object, char *path, size_t size_
 }
 
 /* Not inlined: the path would take its 4 KiB from every look-up. */
-__attribute__((noinline)) static uint32_t intern_object(struct ledger_header *ledger, struct object *object) {
+__attribute__((noinline)) static uint32_t intern_object(struct ledger_header *ledger,
+							struct loaded_object *object) {
 	char path[PATH_MAX];
 	struct ledger_module_facts facts = {0};
 	struct stat file;
-	if (!object->segments)
-		read_headers(object);
-	if (object->segments)
-		find_build_id(object, &facts);
+	find_build_id(object, &facts);
 	find_text(object, &facts);
 	facts.path = path_of(object, path, sizeof path);
 	if (!facts.build_id && stat(facts.path, &file) == 0)
@@ -207,7 +132,7 @@ static uint64_t key_of(uintptr_t start) {
 	return product >> 32 | product << 32;
 }
 
-static uint32_t module_of(struct ledger_header *ledger, struct object *object) {
+static uint32_t module_of(struct ledger_header *ledger, struct loaded_object *object) {
 	uint32_t generation = id_cache_generation(&cache);
 	uint64_t key = key_of(object->start);
 	uint32_t module;
@@ -223,9 +148,9 @@ static uint32_t module_of(struct ledger_header *ledger, struct object *object) {
 
 struct module_place modules_locate(struct ledger_header *ledger, uintptr_t pc) {
 	struct module_place place = {0, pc};
-	struct object object;
+	struct loaded_object object;
 	/* A call may be the last instruction of an object. */
-	if (pc == 0 || !find_object(pc - 1, &object))
+	if (pc == 0 || !loaded_object_find(pc - 1, &object))
 		return place;
 	place.module = module_of(ledger, &object);
 	if (place.module != 0)

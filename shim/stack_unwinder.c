@@ -7,9 +7,14 @@
 #include <link.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
+#include "shim/loaded_object.h"
 #include "shim/stack_memory.h"
 
 /* ---- What we know of libunwind (libunwind-common.h and libunwind-<machine>.h, 1.3 to 1.8) ------------ */
@@ -125,6 +130,53 @@ static int open_outside_traces(const char *path, int flags) {
 		return -1;
 	}
 	return open(path, flags);
+}
+
+/*
+ * Locks. A child that is forked while another thread holds one of libunwind's mutexes, or the loader's
+ * lock inside dl_iterate_phdr, would wait for ever at its first capture (measured).
+ *
+ * The mutexes become words that name the process of their owner: in the child of a fork an owner of
+ * another process is nobody. What they guard, free lists, changes with one store. Signals are blocked
+ * by libunwind while it holds one.
+ */
+static int take_lock(pthread_mutex_t *mutex) {
+	_Atomic int32_t *owner = (_Atomic int32_t *)mutex;
+	int32_t own_pid = getpid();
+	for (;;) {
+		int32_t found = atomic_load_explicit(owner, memory_order_relaxed);
+		if (found != own_pid &&
+		    atomic_compare_exchange_weak_explicit(owner, &found, own_pid, memory_order_acquire,
+							  memory_order_relaxed))
+			return 0;
+		sched_yield();
+	}
+}
+
+static int drop_lock(pthread_mutex_t *mutex) {
+	atomic_store_explicit((_Atomic int32_t *)mutex, 0, memory_order_release);
+	return 0;
+}
+
+/* The structure that libunwind searches with begins with the address it wants; known for sure once an
+ * object was found by it. */
+static atomic_bool is_address_first;
+
+static int find_object_without_lock(int (*callback)(struct dl_phdr_info *, size_t, void *), void *search) {
+	struct loaded_object object;
+	int status = 0;
+	if (trace_in_progress == 0)
+		return dl_iterate_phdr(callback, search);
+	if (loaded_object_find(*(uintptr_t *)search, &object) && object.segment_count > 0) {
+		struct dl_phdr_info info = {.dlpi_addr = object.bias,
+					    .dlpi_name = object.name,
+					    .dlpi_phdr = object.segments,
+					    .dlpi_phnum = (ElfW(Half))object.segment_count};
+		status = callback(&info, sizeof info, search);
+	}
+	if (status != 0)
+		is_address_first = true;
+	return is_address_first ? status : dl_iterate_phdr(callback, search);
 }
 
 /* Since 1.6 the lowest bit of a cursor's first word, a pointer to its context, says that every address
@@ -264,7 +316,12 @@ static bool make_harmless(void *handle, bool is_programs) {
 		bool has_refused_pipe = replace_call(&linkage, "pipe", refuse_pipe);
 		if (!has_refused_pipe2 && !has_refused_pipe)
 			return false;
+		/* Both or none. Not in the program's own libunwind, which may have one locked now. */
+		if (replace_call(&linkage, "pthread_mutex_lock", take_lock) !=
+		    replace_call(&linkage, "pthread_mutex_unlock", drop_lock))
+			return false;
 	}
+	replace_call(&linkage, "dl_iterate_phdr", find_object_without_lock);
 	replace_call(&linkage, "open", open_outside_traces);
 	replace_call(&linkage, "open64", open_outside_traces);
 	replace_call(&linkage, "_UL" MACHINE "_init_local", init_local_checked);
@@ -299,8 +356,8 @@ enum stack_availability stack_unwinder_open(void) {
 	struct accessors *accessors = libunwind.get_accessors(*libunwind.local_space);
 	if (!accessors || !accessors->access_mem)
 		return STACK_UNWINDER_UNSAFE;
-	/* Its shared cache has a lock, held while it searches tables: a child forked at that moment by
-	 * another thread would wait for ever. */
+	/* Its shared cache is locked while it searches tables: threads would wait for each other, and all of
+	 * them keep what they find in tables of their own. */
 	if (!is_programs)
 		libunwind.set_caching_policy(*libunwind.local_space, CACHE_NONE);
 	try_fast_path(accessors);

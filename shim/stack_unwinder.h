@@ -5,6 +5,7 @@
  *   - its pipe is never opened (it would be read and written although the host may have closed it and
  *     reused the numbers), unless the program had loaded libunwind itself: then the pipe is its own;
  *   - it reads and writes the process's memory through stack_memory.h, which does not need the pipe;
+ *   - it holds no lock that a forked child would find locked for ever;
  *   - while we unwind, it opens no file, and the fast path checks the addresses it follows.
  */
 #ifndef PQLEASE_SHIM_STACK_UNWINDER_H

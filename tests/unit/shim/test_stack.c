@@ -9,9 +9,11 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <limits.h>
+#include <link.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +36,7 @@
 typedef void capture_function(struct stack *stack);
 
 /* Found by dladdr, hence not static. */
-capture_function hook, inner, middle, outer, elsewhere, hook_unfound;
+capture_function never_seen, hook, inner, middle, outer, elsewhere, hook_unfound;
 void deep(struct stack *stack, int levels);
 void *thread_start(void *argument);
 void coroutine_start(void);
@@ -117,6 +119,8 @@ static int open_stacks(void **state) {
 	return 0;
 }
 
+#define CHILD_MILLISECONDS_MAX 20000
+
 /* What changes the process happens in a child: 0 is success. */
 static int status_of_child(int (*body)(void)) {
 	int status;
@@ -124,7 +128,12 @@ static int status_of_child(int (*body)(void)) {
 	pid_t pid = fork();
 	if (pid == 0)
 		_exit(body());
-	assert_int_equal(waitpid(pid, &status, 0), pid);
+	/* libunwind blocks signals where it waits, so no alarm would end a child that hangs. */
+	for (int i = 0; waitpid(pid, &status, WNOHANG) == 0; i++) {
+		if (i == CHILD_MILLISECONDS_MAX)
+			kill(pid, SIGKILL);
+		usleep(1000);
+	}
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
@@ -639,6 +648,51 @@ static void test_in_a_forked_child(void **state) {
 	assert_int_equal(status_of_child(capture_in_child), 0);
 }
 
+static pthread_barrier_t loader_is_locked;
+static atomic_bool may_unlock_loader;
+
+static int wait_with_lock(struct dl_phdr_info *info, size_t size, void *argument) {
+	(void)info;
+	(void)size;
+	(void)argument;
+	pthread_barrier_wait(&loader_is_locked);
+	while (!may_unlock_loader)
+		usleep(1000);
+	return 1;
+}
+
+static void *lock_loader(void *argument) {
+	dl_iterate_phdr(wait_with_lock, NULL);
+	return argument;
+}
+
+/* Not captured before, so that tables have to be searched. */
+NOINLINE void never_seen(struct stack *stack) {
+	outer(stack);
+	NO_TAIL_CALL();
+}
+
+static int capture_unseen_code(void) {
+	struct stack stack;
+	never_seen(&stack);
+	CHECK(stack.count > 4 && is_in(stack.pc[3], (void *)(uintptr_t)never_seen));
+	return 0;
+}
+
+/* Another thread was inside the loader when the child was forked: its lock stays locked there. */
+static void test_in_a_child_forked_at_a_bad_moment(void **state) {
+	pthread_t thread;
+	(void)state;
+	may_unlock_loader = false;
+	pthread_barrier_init(&loader_is_locked, NULL, 2);
+	assert_int_equal(pthread_create(&thread, NULL, lock_loader, NULL), 0);
+	pthread_barrier_wait(&loader_is_locked);
+	int status = status_of_child(capture_unseen_code);
+	may_unlock_loader = true;
+	pthread_join(thread, NULL);
+	assert_int_equal(status, 0);
+}
+
 /* ---- Broken stacks ------------------------------------------------------------------------------------------------ */
 
 static char *hole_after_page; /* a readable page and one that is not */
@@ -855,6 +909,7 @@ int main(int argc, char **argv) {
 		cmocka_unit_test_setup(test_captures_within_captures, open_stacks),
 		cmocka_unit_test_setup(test_through_generated_code, open_stacks),
 		cmocka_unit_test_setup(test_in_a_forked_child, open_stacks),
+		cmocka_unit_test_setup(test_in_a_child_forked_at_a_bad_moment, open_stacks),
 		cmocka_unit_test_setup(test_false_frame_pointers_in_generated_code, open_stacks),
 		cmocka_unit_test_setup(test_overwritten_frames, open_stacks),
 		cmocka_unit_test_setup(test_unreadable_memory_above_the_stack, open_stacks),
