@@ -293,7 +293,7 @@ static void hold_address(struct lease_call *call, const void *conn, uint32_t ins
 		atomic_store_explicit(&ledger_slot_lease(&call->slot)->conn, (uintptr_t)conn, memory_order_relaxed);
 }
 
-/* The attempt was taken for cut short meanwhile (a coroutine that came back, another thread's reaper). */
+/* The attempt was taken for cut short meanwhile: a coroutine's stack lies where an outer frame would. */
 static bool was_taken_away(const struct lease_call *call) {
 	struct ledger_slot slot;
 	return !ledger_slot_find(&slot, call->slot.ledger, call->slot.number, call->slot.word) ||
@@ -307,14 +307,33 @@ static void failed_without_conn(struct ledger_slot *slot, uint64_t now_ns) {
 	close_lease(slot, LEDGER_FAILED_FINISHED, LEDGER_RELEASE_FAILED, now_ns);
 }
 
+/* It was booked as cut short and came back after all: the booking is undone, so that totals stay exact whatever the
+ * layout of the stacks. Its entry in the history stays. */
+static void take_back(struct lease_call *call) {
+	const struct recording *now = process_recording_if_attached();
+	call->slot.number = LEDGER_NO_SLOT;
+	if (!now)
+		return;
+	uint64_t now_ns = ledger_now_ns();
+	ledger_add(&call->account, LEDGER_ABANDONED, (uint64_t)-1, now_ns);
+	ledger_add(&call->account, LEDGER_CUT_SHORT, (uint64_t)-1, now_ns);
+	call->slot = ledger_slot_claim(now->ledger, now->process);
+	if (!ledger_slot_is_valid(&call->slot))
+		return;
+	fill_lease(ledger_slot_lease(&call->slot), now, call);
+	ledger_slot_move(&call->slot, LEDGER_LEASE_CONNECTING);
+}
+
 void lease_connect_end(struct lease_call *call, const void *conn, uint32_t instance,
 		       const struct lease_facts *facts) {
 	if (!call->is_recorded)
 		return;
 	pop_in_flight(call);
+	if (ledger_slot_is_valid(&call->slot) && was_taken_away(call))
+		take_back(call);
 	if (conn)
 		hold_address(call, conn, instance);
-	if (!ledger_slot_is_valid(&call->slot) || was_taken_away(call))
+	if (!ledger_slot_is_valid(&call->slot))
 		return;
 	if (!conn) {
 		failed_without_conn(&call->slot, ledger_now_ns());
