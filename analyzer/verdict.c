@@ -12,7 +12,8 @@ struct verdict_facts {
 	uint64_t leaked;        /* established, never finished */
 	uint64_t failed_leaked; /* failed, never finished */
 	uint64_t leak_sites;
-	uint64_t problems; /* findings of level error or warning that are no leaks */
+	const struct report_finding *worst_leak; /* the one with the most leases */
+	uint64_t problems;                       /* findings of level error that are no leaks */
 	uint64_t suspicions;
 };
 
@@ -28,7 +29,10 @@ static void gather(struct verdict_facts *facts) {
 		facts->leaked += is_leak ? finding->count : 0;
 		facts->failed_leaked += is_failed_leak ? finding->count : 0;
 		facts->leak_sites += is_leak || is_failed_leak;
-		facts->problems += !is_leak && !is_failed_leak && finding->level != FINDING_NOTE;
+		if ((is_leak || is_failed_leak) &&
+		    (facts->worst_leak == NULL || finding->count > facts->worst_leak->finding->count))
+			facts->worst_leak = &facts->report->findings[i];
+		facts->problems += !is_leak && !is_failed_leak && finding->level == FINDING_ERROR;
 		facts->suspicions += finding->certainty == FINDING_SUSPICION;
 	}
 }
@@ -46,8 +50,31 @@ static const char *say_unrecorded(const struct verdict_facts *facts) {
 		  "shim loaded.";
 }
 
+static const char *base_name(const char *path) {
+	const char *slash = path != NULL ? strrchr(path, '/') : NULL;
+	return slash != NULL ? slash + 1 : path != NULL ? path : "?";
+}
+
 static bool is_leak(const struct verdict_facts *facts) {
 	return facts->leaked + facts->failed_leaked > 0;
+}
+
+/* "taken at orders.c:53 in charge_customer"; with several places, the worst one. */
+static const char *say_where(const struct verdict_facts *facts) {
+	const struct report_site *site = report_find_site(facts->report, facts->worst_leak->site);
+	const struct site_frame *frame = site != NULL ? report_application_frame(site) : NULL;
+	const char *place = "an unknown place";
+	if (frame != NULL && !site->frames->is_fallback && frame->file != NULL)
+		place = arena_text(facts->arena, "%s:%" PRIu32 " in %s", base_name(frame->file), frame->line,
+				   frame->function != NULL ? frame->function : "?");
+	else if (frame != NULL && !site->frames->is_fallback && frame->function != NULL)
+		place = arena_text(facts->arena, "%s in %s", frame->function, base_name(frame->module));
+	else if (facts->leak_sites == 1)
+		return "from one place in the program";
+	if (facts->leak_sites == 1)
+		return arena_text(facts->arena, "taken at %s", place);
+	return arena_text(facts->arena, "from %" PRIu64 " places in the program, most at %s,", facts->leak_sites,
+			  place);
 }
 
 static const char *say_leak(const struct verdict_facts *facts) {
@@ -55,10 +82,8 @@ static const char *say_leak(const struct verdict_facts *facts) {
 	const char *what = facts->failed_leaked == 0 ? "connection"
 		: facts->leaked == 0                 ? "failed connection"
 						     : "connection";
-	return arena_text(facts->arena,
-			  "Leak: %" PRIu64 " %s%s from %" PRIu64 " place%s in the program %s never finished.",
-			  count, what, count == 1 ? "" : "s", facts->leak_sites,
-			  facts->leak_sites == 1 ? "" : "s", count == 1 ? "was" : "were");
+	return arena_text(facts->arena, "Leak: %" PRIu64 " %s%s %s %s never finished.", count, what,
+			  count == 1 ? "" : "s", say_where(facts), count == 1 ? "was" : "were");
 }
 
 static bool is_distrusted(const struct verdict_facts *facts) {
