@@ -63,16 +63,16 @@ static bool is_leak(const struct verdict_facts *facts) {
 static const char *say_where(const struct verdict_facts *facts) {
 	const struct report_site *site = report_find_site(facts->report, facts->worst_leak->site);
 	const struct site_frame *frame = site != NULL ? report_application_frame(site) : NULL;
-	const char *place = "an unknown place";
+	const char *place = NULL;
 	if (frame != NULL && !site->frames->is_fallback && frame->file != NULL)
 		place = arena_text(facts->arena, "%s:%" PRIu32 " in %s", base_name(frame->file), frame->line,
 				   frame->function != NULL ? frame->function : "?");
 	else if (frame != NULL && !site->frames->is_fallback && frame->function != NULL)
 		place = arena_text(facts->arena, "%s in %s", frame->function, base_name(frame->module));
-	else if (facts->leak_sites == 1)
-		return "from one place in the program";
 	if (facts->leak_sites == 1)
-		return arena_text(facts->arena, "taken at %s", place);
+		return place != NULL ? arena_text(facts->arena, "taken at %s", place) : "from one place in the program";
+	if (place == NULL)
+		return arena_text(facts->arena, "from %" PRIu64 " places in the program", facts->leak_sites);
 	return arena_text(facts->arena, "from %" PRIu64 " places in the program, most at %s,", facts->leak_sites,
 			  place);
 }
