@@ -20,6 +20,7 @@ VERSION = 0.1.0
 
 PREFIX = /usr/local
 DESTDIR =
+COMPLETIONS = $(PREFIX)/share/bash-completion/completions
 BUILD = build
 WERROR =
 SANITIZE =
@@ -246,14 +247,21 @@ format: ## rewrite the C sources as .clang-format says
 # --- Install ----------------------------------------------------------------------------------
 
 .PHONY: install
-install: all ## install under PREFIX (/usr/local), below DESTDIR
+install: all $(BUILD)/pqlease.1 ## install under PREFIX (/usr/local), below DESTDIR
 	$(INSTALL) -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/lib/pqlease'
 	$(INSTALL) -m 755 $(BUILD)/pqlease '$(DESTDIR)$(PREFIX)/bin/pqlease'
 	$(INSTALL) -m 644 $(BUILD)/libpqlease.so '$(DESTDIR)$(PREFIX)/lib/pqlease/libpqlease.so'
+	$(INSTALL) -D -m 644 $(BUILD)/pqlease.1 '$(DESTDIR)$(PREFIX)/share/man/man1/pqlease.1'
+	$(INSTALL) -D -m 644 scripts/completion/pqlease.bash '$(DESTDIR)$(COMPLETIONS)/pqlease'
+
+$(BUILD)/%.1: analyzer/man/%.1.scd
+	@mkdir -p $(@D)
+	$(call quiet,MAN $@)scdoc < $< > $@
 
 .PHONY: uninstall
 uninstall: ## remove what install put there
-	rm -f '$(DESTDIR)$(PREFIX)/bin/pqlease' '$(DESTDIR)$(PREFIX)/lib/pqlease/libpqlease.so'
+	rm -f '$(DESTDIR)$(PREFIX)/bin/pqlease' '$(DESTDIR)$(PREFIX)/lib/pqlease/libpqlease.so' \
+		'$(DESTDIR)$(PREFIX)/share/man/man1/pqlease.1' '$(DESTDIR)$(COMPLETIONS)/pqlease'
 	[ ! -d '$(DESTDIR)$(PREFIX)/lib/pqlease' ] || rmdir '$(DESTDIR)$(PREFIX)/lib/pqlease'
 
 .PHONY: clean

@@ -1,0 +1,29 @@
+# Completion of pqlease for bash.
+
+_pqlease() {
+	local current=${COMP_WORDS[COMP_CWORD]} command=${COMP_WORDS[1]} i
+	local -A options=(
+		[run]="-o --role --report=text --report=json --report=none --report-file --full --color= --help --version"
+		[report]="--format=text --format=json -o --full --color= --help --version"
+		[ls]="--prune --dir --help --version"
+	)
+	COMPREPLY=()
+	if ((COMP_CWORD == 1)); then
+		mapfile -t COMPREPLY < <(compgen -W "${!options[*]} --help --version" -- "$current")
+		return
+	fi
+	if [[ $command == run ]]; then
+		for ((i = 2; i < COMP_CWORD; i++)); do
+			# Behind -- the command's own completion takes over.
+			[[ ${COMP_WORDS[i]} == -- ]] && declare -F _command_offset >/dev/null && _command_offset $((i + 1)) && return
+		done
+	fi
+	if [[ $current == -* ]]; then
+		mapfile -t COMPREPLY < <(compgen -W "${options[$command]}" -- "$current")
+	elif [[ $command == report ]]; then
+		mapfile -t COMPREPLY < <(compgen -f -- "$current"; compgen -G "/dev/shm/pqlease.$UID.*.ledger" -- "$current")
+	else
+		mapfile -t COMPREPLY < <(compgen -f -- "$current")
+	fi
+}
+complete -o filenames -F _pqlease pqlease
