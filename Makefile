@@ -204,9 +204,93 @@ demo: ## install what is missing, build, show a leak found and a clean run
 
 # --- Models and benchmarks ----------------------------------------------------------------------
 
+BENCH_PROGRAMS := $(patsubst %,$(BUILD)/tests/bench/%,connect_cost first_call contention hold spawn_cost query_host)
+BENCH_LIBRARIES := $(patsubst %,$(BUILD)/tests/bench/%,null_shim.so empty_shim.so query_plugin.so fake/libpq.so.5)
+BENCH_BIG := $(BUILD)/tests/bench/$(if $(QUICK),small_program,big_program)
+BENCH_BIG_PARTS := 0 1 2 3 4 5 6 7
+BENCH_BIG_FUNCTIONS := $(if $(QUICK),1000,10000)
+
+.PHONY: bench
+bench: all $(BENCH_PROGRAMS) $(BENCH_LIBRARIES) $(BENCH_BIG) ## measure what it costs, 10 minutes; QUICK=1: one minute
+	@PQLEASE_BUILD=$(abspath $(BUILD)) scripts/bench $(if $(QUICK),--quick)
+
+$(BENCH_PROGRAMS): $(BUILD)/tests/bench/%: tests/bench/%.c tests/bench/bench.h Makefile
+	@mkdir -p $(@D)
+	$(call quiet,BENCH $@)$(CC) -O2 $(FIXTURE_CFLAGS) -o $@ $< $(FIXTURE_LIBS) -lpthread -ldl
+
+$(filter-out %/libpq.so.5,$(BENCH_LIBRARIES)): $(BUILD)/tests/bench/%.so: tests/bench/%.c tests/bench/bench.h Makefile
+	@mkdir -p $(@D)
+	$(call quiet,BENCH $@)$(CC) -O2 -D_GNU_SOURCE $(FIXTURE_CFLAGS) -fPIC -shared -o $@ $< $(FIXTURE_LIBS)
+
+$(BUILD)/tests/bench/fake/libpq.so.5: tests/bench/fake_libpq.c Makefile
+	@mkdir -p $(@D)
+	$(call quiet,BENCH $@)$(CC) -O2 $(FIXTURE_CFLAGS) -fPIC -shared -Wl,-soname,libpq.so.5 -o $@ $<
+
+$(BENCH_BIG).%.o: tests/bench/big_program Makefile
+	@mkdir -p $(@D)
+	$(call quiet,BENCH $@)tests/bench/big_program $* $(words $(BENCH_BIG_PARTS)) $(BENCH_BIG_FUNCTIONS) | \
+		$(CC) -O0 -g -I$(PG_INCLUDE) -xc -c -o $@ -
+
+$(BENCH_BIG): $(BENCH_BIG_PARTS:%=$(BENCH_BIG).%.o)
+	$(call quiet,BENCH $@)$(CC) -o $@ $^ -lpq
+
 .PHONY: model
 model: ## check the protocol of lease slots, and that broken variants of it are caught (spin)
 	@tests/model/check
+
+# --- Evaluation -----------------------------------------------------------------------------------
+
+STORM_OBJS := $(patsubst %,$(BUILD)/%.o,$(wildcard tests/evaluate/*.c))
+EVALUATE_PROGRAMS := $(BUILD)/tests/evaluate/storm
+
+.PHONY: evaluate-programs
+evaluate-programs: $(EVALUATE_PROGRAMS)
+
+$(BUILD)/tests/evaluate/%.c.o: tests/evaluate/%.c Makefile
+	@mkdir -p $(@D)
+	$(call quiet,CC $<)$(CC) $(TEST_CFLAGS) -c -o $@ $<
+
+$(BUILD)/tests/evaluate/storm: $(STORM_OBJS) $(BUILD)/tests/support.a $(BUILD)/tests/shim.a $(BUILD)/tests/analyzer.a
+	$(call quiet,LD $@)$(CC) $(SANITIZE) -rdynamic $(LDFLAGS) -o $@ $^ $(CMOCKA_LIBS) $(ANALYZER_LIBS) -lpthread
+
+# --- Fuzzing -------------------------------------------------------------------------------------
+
+# Everything is built once more below $(BUILD)/fuzz, by clang with sanitizers, so that a plain build stays plain.
+FUZZ_SECONDS = 60
+FUZZ_JOBS = 2
+FUZZ_SANITIZE = -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+FUZZ_TARGETS := $(basename $(notdir $(wildcard tests/fuzz/fuzz_*.c)))
+FUZZ_SUPPORT_OBJS := $(BUILD)/tests/fuzz/fuzz.c.o $(BUILD)/tests/fuzz/ledger_changes.c.o
+FUZZ_PROGRAMS := $(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz/%)
+FUZZ_LIBS = $(BUILD)/tests/support.a $(BUILD)/tests/shim.a $(BUILD)/tests/analyzer.a
+
+.PHONY: fuzz
+fuzz: fuzz-programs ## fuzz every target for FUZZ_SECONDS (60)
+	@tests/fuzz/run --seconds $(FUZZ_SECONDS) --jobs $(FUZZ_JOBS) $(BUILD)/fuzz
+
+.PHONY: fuzz-programs
+fuzz-programs:
+	@$(MAKE) BUILD=$(BUILD)/fuzz CC=$(CLANG) SANITIZE='$(FUZZ_SANITIZE)' fuzz-programs-here
+
+.PHONY: fuzz-programs-here
+fuzz-programs-here: $(FUZZ_PROGRAMS) $(BUILD)/tests/fuzz/seeds/made
+
+$(BUILD)/tests/fuzz/%.c.o: tests/fuzz/%.c Makefile
+	@mkdir -p $(@D)
+	$(call quiet,CC $<)$(CC) $(TEST_CFLAGS) -c -o $@ $<
+
+$(FUZZ_PROGRAMS): %: %.c.o $(FUZZ_SUPPORT_OBJS) $(FUZZ_LIBS)
+	$(call quiet,LD $@)$(CC) $(SANITIZE) -fsanitize=fuzzer -rdynamic $(LDFLAGS) -o $@ $^ $(CMOCKA_LIBS) $(ANALYZER_LIBS) \
+		-lpthread
+
+$(BUILD)/tests/fuzz/make_seeds: $(BUILD)/tests/fuzz/make_seeds.c.o $(FUZZ_LIBS)
+	$(call quiet,LD $@)$(CC) $(SANITIZE) $(LDFLAGS) -o $@ $^ $(CMOCKA_LIBS) $(ANALYZER_LIBS) -lpthread
+
+# Golden inputs whose format is the ledger's or the linker's are made, the others are kept in tests/fuzz/corpus.
+$(BUILD)/tests/fuzz/seeds/made: $(BUILD)/tests/fuzz/make_seeds tests/fuzz/make_elf_seeds
+	@rm -rf $(@D) && mkdir -p $(FUZZ_TARGETS:fuzz_%=$(@D)/%)
+	$(call quiet,SEEDS $(@D))$< $(@D) && tests/fuzz/make_elf_seeds $(@D)
+	@touch $@
 
 # --- Checks -----------------------------------------------------------------------------------
 
