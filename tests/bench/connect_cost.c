@@ -1,5 +1,6 @@
 /*
- * connect_cost DEPTH COUNT SITES: nanoseconds of one PQconnectdb + PQfinish from a stack of DEPTH frames.
+ * connect_cost DEPTH COUNT SITES: nanoseconds of processor time of one PQconnectdb + PQfinish from a stack of DEPTH
+ * frames.
  *
  * With SITES > 1 every connect comes from another stack (bits of its number choose between two call sites at each
  * level), so that first sights are timed.
@@ -31,9 +32,9 @@ int main(int argc, char **argv) {
 	long count = argument(argc, argv, 2, 100000);
 	unsigned long sites = (unsigned long)argument(argc, argv, 3, 1);
 	connect_at(depth, 0); /* attaches */
-	uint64_t begun_ns = now_ns();
+	uint64_t begun_ns = cpu_ns();
 	for (long i = 0; i < count; i++)
 		connect_at(depth, (unsigned long)i % sites << 1);
-	printf("%.1f\n", (double)(now_ns() - begun_ns) / (double)count);
+	printf("%.1f\n", (double)(cpu_ns() - begun_ns) / (double)count);
 	return 0;
 }
