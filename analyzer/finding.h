@@ -28,6 +28,7 @@ struct finding_example {
 	uint64_t taken_ns;
 	uint64_t age_ns;
 	const char *test; /* "" unknown */
+	uint32_t taken_site; /* where it was taken, which may be elsewhere than the finding */
 };
 
 struct finding {

@@ -508,6 +508,7 @@ static void read_ended(const struct reading *reading, const struct ledger_ended 
 	to->thread = from->thread;
 	to->backend_pid = from->backend_pid;
 	to->site = site_of(reading, from->site);
+	to->release_site = site_of(reading, from->release_site);
 	to->pool = pool_of(reading, from->pool);
 	to->role = string_of(reading, from->role);
 	to->test = string_of(reading, from->test);

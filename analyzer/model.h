@@ -40,6 +40,7 @@ enum model_counter {
 	MODEL_FINISH_UNSEEN,
 	MODEL_DOUBLE_FINISH,
 	MODEL_INHERITED_FINISH,
+	MODEL_INHERITED_USE,
 	MODEL_FINISHED_ELSEWHERE,
 	MODEL_USES_ENDED,
 	MODEL_IN_QUERY_NS,
@@ -59,7 +60,7 @@ enum model_measure {
 enum model_phase { MODEL_PHASE_TCP, MODEL_PHASE_TLS, MODEL_PHASE_AUTH, MODEL_PHASE_COUNT };
 
 /* Which instants of findings the totals keep for what has been folded already. */
-enum model_finding_time { MODEL_UNRELEASED_SEEN, MODEL_DOUBLE_FINISH_SEEN, MODEL_FINDING_TIME_COUNT };
+enum model_finding_time { MODEL_UNRELEASED_SEEN, MODEL_DOUBLE_FINISH_SEEN, MODEL_INHERITED_SEEN, MODEL_FINDING_TIME_COUNT };
 
 enum model_loss {
 	MODEL_LOST_LEASES,
@@ -262,6 +263,7 @@ struct model_ended {
 	int32_t thread;
 	int32_t backend_pid;
 	uint32_t site;
+	uint32_t release_site; /* of MODEL_RELEASE_BY_OTHER_PROCESS: where that process used it */
 	uint32_t pool;
 	const char *role;
 	const char *test;

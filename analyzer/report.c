@@ -214,7 +214,8 @@ static double pool_held_ns(const struct building *building, uint32_t pool) {
 
 /* A finish of what this process never held is booked on its role, but makes no pool. */
 static bool says_nothing_of_pools(int counter) {
-	return counter == MODEL_DOUBLE_FINISH || counter == MODEL_INHERITED_FINISH;
+	return counter == MODEL_DOUBLE_FINISH || counter == MODEL_INHERITED_FINISH ||
+		counter == MODEL_INHERITED_USE;
 }
 
 static bool pool_is_empty(const struct model_pool *pool, int64_t lease_count) {
@@ -305,6 +306,7 @@ static void count_totals(struct report_totals *to, const struct model_totals *fr
 	to->finish_unseen = (int64_t)from->counter[MODEL_FINISH_UNSEEN];
 	to->double_finish = (int64_t)from->counter[MODEL_DOUBLE_FINISH];
 	to->inherited_finish = (int64_t)from->counter[MODEL_INHERITED_FINISH];
+	to->inherited_use = (int64_t)from->counter[MODEL_INHERITED_USE];
 	to->unreleased =
 		(int64_t)(count_all_hows(from, MODEL_LEFT_OPEN) + count_all_hows(from, MODEL_LEFT_RESETTING));
 	to->uses = (int64_t)from->counter[MODEL_USES_ENDED];
@@ -332,7 +334,6 @@ static void build_totals(struct building *building) {
 	totals->peak_in_use = use_count(building, at_least(model->run.in_use_peak, totals->in_use));
 	totals->in_use = use_count(building, totals->in_use);
 	totals->uses = use_count(building, totals->uses);
-	totals->inherited_use = REPORT_UNKNOWN;
 	totals->returned_late = REPORT_UNKNOWN;
 	report->connect_time = times_of(&sum.time[MODEL_CONNECT_TIME]);
 	report->failed_time = times_of(&sum.time[MODEL_FAILED_TIME]);
@@ -495,7 +496,8 @@ static const struct report_example *build_examples(const struct building *buildi
 						      .backend_pid = known_number(from->backend_pid),
 						      .taken = instant_of(building, from->taken_ns),
 						      .age = seconds_of((double)from->age_ns),
-						      .test = known_text(from->test)};
+						      .test = known_text(from->test),
+						      .taken_site = site_id(building, from->taken_site)};
 	}
 	return examples;
 }

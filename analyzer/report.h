@@ -178,6 +178,7 @@ struct report_example {
 	const char *taken;
 	double age;
 	const char *test;
+	int64_t taken_site; /* a site id */
 };
 
 struct report_finding {

@@ -53,8 +53,9 @@ static uint64_t age_at(uint64_t until_ns, uint64_t taken_ns) {
 }
 
 static void add_example(struct site_group *group, const struct site_example *example) {
-	widen(&group->left[example->left][example->how], example->taken_ns, example->taken_ns,
-	      example->age_ns);
+	if (!example->is_borrowed)
+		widen(&group->left[example->left][example->how], example->taken_ns, example->taken_ns,
+		      example->age_ns);
 	group->examples[group->example_count++] = *example;
 }
 
@@ -62,6 +63,7 @@ static struct site_example example_of_slot(const struct model_lease *lease) {
 	uint64_t taken_ns = lease->established_ns != 0 ? lease->established_ns : lease->begun_ns;
 	return (struct site_example){.left = lease->left,
 				     .how = lease->how,
+				     .taken_site = lease->site,
 				     .pid = lease->pid,
 				     .backend_pid = lease->backend_pid,
 				     .taken_ns = taken_ns,
@@ -72,8 +74,10 @@ static struct site_example example_of_slot(const struct model_lease *lease) {
 static struct site_example example_of_folded(const struct model *model, const struct model_ended *ended) {
 	uint64_t taken_ns = ended->established_ns != 0 ? ended->established_ns : ended->begun_ns;
 	uint64_t until_ns = ended->ended_ns != 0 ? ended->ended_ns : model->run.until_ns;
-	return (struct site_example){.left = ended->left,
+	return (struct site_example){.is_borrowed = ended->release == MODEL_RELEASE_BY_OTHER_PROCESS,
+				     .left = ended->left,
 				     .how = ended->how,
+				     .taken_site = ended->site,
 				     .pid = ended->pid,
 				     .backend_pid = ended->backend_pid,
 				     .taken_ns = taken_ns,
@@ -134,6 +138,11 @@ static size_t *assign_groups(struct site_groups *groups, struct arena *arena, co
 	return group_of;
 }
 
+/* A borrowed lease is an example of the place that used it. */
+static uint32_t home_of(const struct model_ended *ended) {
+	return ended->release == MODEL_RELEASE_BY_OTHER_PROCESS ? ended->release_site : ended->site;
+}
+
 /* Room for examples: first counted in example_count, then allocated and filled. */
 static void allocate_examples(struct site_groups *groups, struct arena *arena, const struct model *model,
 			      const size_t *group_of) {
@@ -141,7 +150,7 @@ static void allocate_examples(struct site_groups *groups, struct arena *arena, c
 		if (model->leases[i].is_owner_gone)
 			groups->groups[group_of[model->leases[i].site]].example_count++;
 	for (size_t i = 0; i < model->example_count; i++)
-		groups->groups[group_of[model->examples[i].site]].example_count++;
+		groups->groups[group_of[home_of(&model->examples[i])]].example_count++;
 	for (size_t i = 0; i < groups->count; i++) {
 		struct site_group *group = &groups->groups[i];
 		group->examples = arena_array(arena, group->example_count, sizeof *group->examples);
@@ -166,7 +175,7 @@ void site_groups_build(struct site_groups *groups, struct arena *arena, const st
 	}
 	for (size_t i = 0; i < model->example_count; i++) {
 		struct site_example example = example_of_folded(model, &model->examples[i]);
-		add_example(&groups->groups[group_of[model->examples[i].site]], &example);
+		add_example(&groups->groups[group_of[home_of(&model->examples[i])]], &example);
 	}
 	for (size_t i = 0; i < groups->count; i++)
 		qsort(groups->groups[i].examples, groups->groups[i].example_count,

@@ -18,8 +18,10 @@ struct site_left {
 };
 
 struct site_example {
+	bool is_borrowed; /* used here by a process that did not take it; else left by its owner: */
 	enum model_left left;
 	enum model_how_ended how;
+	uint32_t taken_site;
 	int32_t pid;
 	int32_t backend_pid;
 	uint64_t taken_ns;

@@ -150,7 +150,11 @@ static bool change_state(const void *conn, uint32_t from, uint32_t to) {
 }
 
 bool conn_table_finish(const void *conn) {
-	return change_state(conn, CONN_HELD, CONN_FINISHED);
+	return change_state(conn, CONN_HELD, CONN_FINISHED) || change_state(conn, CONN_BORROWED, CONN_FINISHED);
+}
+
+bool conn_table_borrow(const void *conn) {
+	return change_state(conn, CONN_HELD, CONN_BORROWED);
 }
 
 void conn_table_forget(const void *conn) {

@@ -17,6 +17,7 @@
 enum conn_state {
 	CONN_UNKNOWN, /* never seen, or its tombstone was reused */
 	CONN_HELD,
+	CONN_BORROWED, /* held by another process, and used by this one: said once */
 	CONN_FINISHED
 };
 
@@ -34,8 +35,11 @@ bool conn_table_put(const void *conn, const struct conn_entry *entry);
 /* A copy of what is known; CONN_UNKNOWN if nothing. */
 struct conn_entry conn_table_find(const void *conn);
 
-/* HELD -> FINISHED; false if another thread did it first or the address is unknown. */
+/* HELD or BORROWED -> FINISHED; false if another thread did it first or the address is unknown. */
 bool conn_table_finish(const void *conn);
+
+/* HELD -> BORROWED; false if another thread did it first. */
+bool conn_table_borrow(const void *conn);
 
 /* The address now belongs to something that is no connection of ours (a cancel handle). */
 void conn_table_forget(const void *conn);

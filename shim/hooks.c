@@ -149,6 +149,17 @@ static void reset_ended(struct lease_call *call, const struct instance_binding *
 		FORWARD(name, arguments, (void)0);                                                  \
 	}
 
+#define DEFINE_COMMAND(name, result, parameters, arguments)                        \
+	EXPORT result name parameters {                                            \
+		struct instance_binding binding = bind_conn(CALLER, conn);         \
+		if (is_recorded(&binding)) {                                       \
+			int kept_errno = errno;                                    \
+			lease_command(conn, CALLER);                               \
+			errno = kept_errno;                                        \
+		}                                                                  \
+		return FORWARD(name, arguments, (result)0);                        \
+	}
+
 #define DEFINE_PROBE(name, result, parameters, arguments)                                       \
 	EXPORT result name parameters {                                                         \
 		struct instance_binding binding = bind(CALLER);                                 \

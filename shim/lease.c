@@ -451,7 +451,7 @@ static const struct ending {
 static void finish_again(const struct recording *now, const void *caller) {
 	struct ledger_account account = {now->ledger, ledger_intern_pool(now->ledger, now->role, NULL),
 					 site_here(now, caller)};
-	ledger_add_double_finish(&account, ledger_now_ns());
+	ledger_add_misuse(&account, LEDGER_DOUBLE_FINISH, LEDGER_FINDING_DOUBLE_FINISH, ledger_now_ns());
 }
 
 static void finish_held(const struct recording *now, const struct conn_entry *entry, const void *conn,
@@ -467,10 +467,57 @@ static void finish_held(const struct recording *now, const struct conn_entry *en
 	close_lease(&slot, ending->counter, ending->release, ledger_now_ns());
 }
 
-/* The lease is another process's; ours was only a copy of its address. */
-static void finish_inherited(const struct recording *now, const void *conn, const void *caller) {
-	struct ledger_account account = {now->ledger, ledger_intern_pool(now->ledger, now->role, NULL),
-					 site_here(now, caller)};
+/* ---- Inherited over fork --------------------------------------------------------------------------------------------------- */
+
+/* Where the other process took the lease, while its slot still tells. */
+static struct ledger_ended describe_borrowed(const struct recording *now, const struct conn_entry *entry,
+					     uint32_t use_site, uint64_t now_ns) {
+	struct ledger_slot slot;
+	struct ledger_ended borrowed = {.release = LEDGER_RELEASE_BY_OTHER_PROCESS,
+					.release_site = use_site,
+					.pid = now->pid,
+					.thread = thread_id(),
+					.role = now->role,
+					.ended_ns = now_ns};
+	if (entry->slot != LEDGER_NO_SLOT && ledger_slot_find(&slot, now->ledger, entry->slot, entry->word)) {
+		const struct ledger_lease *lease = ledger_slot_lease(&slot);
+		borrowed.site = lease->site;
+		borrowed.pool = lease->pool;
+		borrowed.backend_pid = lease->backend_pid;
+		borrowed.begun_ns = lease->begun_ns;
+		borrowed.established_ns = lease->established_ns;
+	}
+	return borrowed;
+}
+
+/* Said once for every connection and process: at its first use, or at its finish if that comes first. */
+static void borrow(const struct recording *now, const struct conn_entry *entry, const void *conn, const void *caller) {
+	if (!conn_table_borrow(conn))
+		return;
+	uint64_t now_ns = ledger_now_ns();
+	uint32_t site = site_here(now, caller);
+	struct ledger_ended borrowed = describe_borrowed(now, entry, site, now_ns);
+	struct ledger_account account = {now->ledger, borrowed.pool, site};
+	ledger_add_misuse(&account, LEDGER_INHERITED_USE, LEDGER_FINDING_INHERITED, now_ns);
+	ledger_example_add(&account, &borrowed);
+}
+
+static bool is_inherited(const struct recording *now, const struct conn_entry *entry) {
+	return (entry->state == CONN_HELD || entry->state == CONN_BORROWED) && entry->generation != now->generation;
+}
+
+void lease_command(const void *conn, const void *caller) {
+	struct conn_entry entry = conn_table_find(conn);
+	const struct recording *now = entry.state == CONN_HELD ? process_recording() : NULL;
+	if (now && is_inherited(now, &entry))
+		borrow(now, &entry, conn, caller);
+}
+
+/* The lease is another process's; this ends its session all the same. */
+static void finish_inherited(const struct recording *now, const struct conn_entry *entry, const void *conn,
+			     const void *caller) {
+	borrow(now, entry, conn, caller);
+	struct ledger_account account = {now->ledger, LEDGER_POOL_OTHER, site_here(now, caller)};
 	conn_table_finish(conn);
 	ledger_add(&account, LEDGER_INHERITED_FINISH, 1, ledger_now_ns());
 }
@@ -481,10 +528,10 @@ void lease_finish(const void *conn, const void *caller, const void *frame) {
 		return;
 	reclaim((uintptr_t)frame);
 	struct conn_entry entry = conn_table_find(conn);
-	if (entry.state == CONN_HELD && entry.generation == now->generation)
-		finish_held(now, &entry, conn, caller);
+	if (is_inherited(now, &entry))
+		finish_inherited(now, &entry, conn, caller);
 	else if (entry.state == CONN_HELD)
-		finish_inherited(now, conn, caller);
+		finish_held(now, &entry, conn, caller);
 	else if (entry.state == CONN_FINISHED && entry.generation == now->generation)
 		finish_again(now, caller);
 }

@@ -66,6 +66,9 @@ void lease_poll_begin(struct lease_poll *poll, const void *conn, enum ledger_pha
 /* `facts` NULL or LEASE_PENDING: the attempt goes on. */
 void lease_poll_end(struct lease_poll *poll, const struct lease_facts *facts);
 
+/* Before a command is sent on a connection: notices that it was opened by another process (fork). */
+void lease_command(const void *conn, const void *caller);
+
 /* Before the real PQfinish. */
 void lease_finish(const void *conn, const void *caller, const void *frame);
 

@@ -158,6 +158,7 @@ enum ledger_counter {
 	LEDGER_FINISH_UNSEEN,      /* the same pointer came back while its lease was open */
 	LEDGER_DOUBLE_FINISH,      /* PQfinish of a pointer already finished */
 	LEDGER_INHERITED_FINISH,   /* PQfinish by a process that did not open the lease */
+	LEDGER_INHERITED_USE,      /* leases first used by such a process, PQfinish included */
 	LEDGER_FINISHED_ELSEWHERE, /* leases ended by LEDGER_INHERITED_FINISH of another process */
 	LEDGER_USES_ENDED,
 	LEDGER_IN_QUERY_NS,
@@ -167,7 +168,12 @@ enum ledger_counter {
 	LEDGER_COUNTER_COUNT = 24
 };
 
-enum ledger_finding_time { LEDGER_FINDING_UNRELEASED, LEDGER_FINDING_DOUBLE_FINISH, LEDGER_FINDING_TIME_COUNT };
+enum ledger_finding_time {
+	LEDGER_FINDING_UNRELEASED,
+	LEDGER_FINDING_DOUBLE_FINISH,
+	LEDGER_FINDING_INHERITED,
+	LEDGER_FINDING_TIME_COUNT
+};
 
 enum ledger_measure { LEDGER_CONNECT_TIME, LEDGER_FAILED_TIME, LEDGER_HOLD_TIME, LEDGER_USE_TIME, LEDGER_MEASURE_COUNT };
 
@@ -180,7 +186,7 @@ struct ledger_totals {
 	_Atomic int64_t open_peak;   /* upper bound if a process was killed while it held leases */
 	_Atomic int64_t in_use;      /* gauge for the peak */
 	_Atomic int64_t in_use_peak;
-	/* Of the leases counted in unreleased: when they were taken. Of double finishes: when they were seen. */
+	/* Of the leases counted in unreleased: when they were taken. Of misuse: when it was seen. */
 	_Atomic uint64_t inverted_first_finding_ns[LEDGER_FINDING_TIME_COUNT];
 	_Atomic uint64_t last_finding_ns[LEDGER_FINDING_TIME_COUNT];
 	struct ledger_histogram time[LEDGER_MEASURE_COUNT];
@@ -462,7 +468,7 @@ struct ledger_ended {
 	int32_t thread;
 	int32_t backend_pid;
 	uint32_t site;
-	uint32_t release_site; /* where PQfinish was called, 0 not captured */
+	uint32_t release_site; /* BY_OTHER_PROCESS: where that process used it; else where it was finished; 0 unknown */
 	uint32_t pool;
 	uint32_t role;
 	uint32_t test;

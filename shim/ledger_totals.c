@@ -140,11 +140,12 @@ void ledger_add_unreleased(const struct ledger_account *account, enum ledger_lef
 	add_unreleased(&account_site(account)->totals, left, how, when_ns);
 }
 
-void ledger_add_double_finish(const struct ledger_account *account, uint64_t now_ns) {
+void ledger_add_misuse(const struct ledger_account *account, enum ledger_counter counter,
+		       enum ledger_finding_time finding, uint64_t now_ns) {
 	struct ledger_totals *totals = &account_site(account)->totals;
-	ledger_add(account, LEDGER_DOUBLE_FINISH, 1, now_ns);
-	raise_to(&totals->inverted_first_finding_ns[LEDGER_FINDING_DOUBLE_FINISH], ~now_ns);
-	raise_to(&totals->last_finding_ns[LEDGER_FINDING_DOUBLE_FINISH], now_ns);
+	ledger_add(account, counter, 1, now_ns);
+	raise_to(&totals->inverted_first_finding_ns[finding], ~now_ns);
+	raise_to(&totals->last_finding_ns[finding], now_ns);
 }
 
 /* ---- Timelines --------------------------------------------------------------------------------------- */

@@ -74,7 +74,9 @@ void ledger_add_failure(struct ledger_header *ledger, uint32_t reason, uint64_t 
 /* A lease whose owner ended without releasing it; `when_ns` is when it was taken. */
 void ledger_add_unreleased(const struct ledger_account *account, enum ledger_left left, enum ledger_how_ended how,
 			   uint64_t when_ns);
-void ledger_add_double_finish(const struct ledger_account *account, uint64_t now_ns);
+/* A misuse seen at the account's site, with the instants of its finding. */
+void ledger_add_misuse(const struct ledger_account *account, enum ledger_counter counter,
+		       enum ledger_finding_time finding, uint64_t now_ns);
 /* The number of open leases changes by one; peaks and timelines follow. */
 void ledger_add_open(const struct ledger_account *account, int change, uint64_t now_ns);
 /* An attempt ended: the timelines of attempts and failures. */

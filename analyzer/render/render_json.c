@@ -193,7 +193,8 @@ static const struct field site_fields[] = {FIELD(COUNT, report_site, leases),
 static const struct field example_fields[] = {
 	FIELD(COUNT, report_example, pid),  FIELD(COUNT, report_example, backend_pid),
 	FIELD(TEXT, report_example, taken), FIELD(REAL, report_example, age),
-	FIELD(TEXT, report_example, test),  FIELD_END};
+	FIELD(TEXT, report_example, test),  FIELD(COUNT, report_example, taken_site),
+	FIELD_END};
 
 static const struct field lease_fields[] = {FIELD(COUNT, report_lease, pid),
 					    FIELD(COUNT, report_lease, backend_pid),

@@ -127,6 +127,17 @@ static void print_example(struct text_page *page, const struct report_example *e
 		       example->test != NULL ? example->test : "");
 }
 
+/* A finding about a lease that was taken elsewhere shows that place too. */
+static void print_taken(struct text_rendering *rendering, const struct report_finding *from) {
+	struct text_page *page = &rendering->page;
+	for (size_t i = 0; i < from->example_count; i++) {
+		const struct report_site *site = report_find_site(rendering->report, from->examples[i].taken_site);
+		bool is_repeated = i > 0 && from->examples[i].taken_site == from->examples[i - 1].taken_site;
+		if (from->examples[i].taken_site != from->site && site != NULL && !is_repeated)
+			text_page_line(page, TEXT_PAGE_PLAIN, "         ", "opened at %s", describe_site(page, site, from->finding));
+	}
+}
+
 static void print_finding(struct text_rendering *rendering, const struct report_finding *from) {
 	struct text_page *page = &rendering->page;
 	const struct finding *finding = from->finding;
@@ -136,6 +147,8 @@ static void print_finding(struct text_rendering *rendering, const struct report_
 		       finding->count, describe_site(page, site, finding));
 	text_page_wrapped(page, TEXT_PAGE_PLAIN, "         ", FINDING_INDENT, finding->message);
 	print_instants(rendering, from);
+	if (strcmp(finding->kind, "used-after-fork") == 0)
+		print_taken(rendering, from);
 	if (site != NULL && site->frames->is_fallback)
 		text_page_line(page, TEXT_PAGE_FAINT, "         ",
 			       "no frame of the program itself was seen; this is the outermost known one");

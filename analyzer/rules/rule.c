@@ -87,20 +87,25 @@ static void take_times(const struct site_left *left, struct finding *finding) {
 		finding->oldest_age_ns = left->oldest_age_ns;
 }
 
-static void take_examples(const struct rule_input *input, enum model_left left, unsigned hows,
+static void take_examples(const struct rule_input *input, bool is_borrowed, enum model_left left, unsigned hows,
 			  struct finding *finding) {
 	struct finding_example *examples = arena_array(input->arena, EXAMPLES_MAX, sizeof *examples);
 	if (finding->example_count > 0)
 		memcpy(examples, finding->examples, finding->example_count * sizeof *examples);
 	for (size_t i = 0; i < input->group->example_count && finding->example_count < EXAMPLES_MAX; i++) {
 		const struct site_example *example = &input->group->examples[i];
-		if (example->left != left || !is_among(example->how, hows))
+		bool is_left = example->left == left && is_among(example->how, hows);
+		if (example->is_borrowed != is_borrowed || (!is_borrowed && !is_left))
 			continue;
 		examples[finding->example_count++] =
-			(struct finding_example){example->pid, example->backend_pid, example->taken_ns,
-						 example->age_ns, example->test};
+			(struct finding_example){example->pid,	  example->backend_pid, example->taken_ns,
+						 example->age_ns, example->test,	example->taken_site};
 	}
 	finding->examples = examples;
+}
+
+void rule_take_borrowed_examples(const struct rule_input *input, struct finding *finding) {
+	take_examples(input, true, MODEL_LEFT_OPEN, 0, finding);
 }
 
 uint64_t rule_take_left(const struct rule_input *input, enum model_left left, unsigned hows,
@@ -111,7 +116,7 @@ uint64_t rule_take_left(const struct rule_input *input, enum model_left left, un
 	for (unsigned how = 0; how < MODEL_HOW_COUNT; how++)
 		if (is_among((enum model_how_ended)how, hows) && input->group->left[left][how].count > 0)
 			take_times(&input->group->left[left][how], finding);
-	take_examples(input, left, hows, finding);
+	take_examples(input, false, left, hows, finding);
 	return count;
 }
 

@@ -43,6 +43,9 @@ uint64_t rule_take_left(const struct rule_input *input, enum model_left left, un
 			struct finding *finding);
 uint64_t rule_count_left(const struct rule_input *input, enum model_left left, unsigned hows);
 
+/* Examples of leases that processes used here without having taken them. */
+void rule_take_borrowed_examples(const struct rule_input *input, struct finding *finding);
+
 void rule_add_count(struct finding *finding, const char *key, uint64_t value);
 /* Evidence "oldest_age" of all that was taken, when any age is known. */
 void rule_add_oldest_age(struct finding *finding);

@@ -207,7 +207,7 @@ static void test_failures_and_findings_remember_their_times(void **state) {
 	for (size_t i = 0; i < 3; i++) {
 		ledger_add_failure(ledger, 4, times[i]);
 		ledger_add_unreleased(&account, LEDGER_LEFT_OPEN, LEDGER_ENDED_EXIT, times[i]);
-		ledger_add_double_finish(&account, times[i] + 1);
+		ledger_add_misuse(&account, LEDGER_DOUBLE_FINISH, LEDGER_FINDING_DOUBLE_FINISH, times[i] + 1);
 	}
 	ledger_add_failure(ledger, LEDGER_FAILURE_CAPACITY, 1); /* no such reason: nothing happens */
 	const struct ledger_failure *failure = ledger_unit(ledger, LEDGER_FAILURES, 4);
