@@ -17,7 +17,6 @@
 
 #define EXPORT __attribute__((visibility("default")))
 #define CALLER __builtin_return_address(0)
-#define FRAME __builtin_frame_address(0)
 
 static struct instance_binding bind(const void *caller) {
 	int saved_errno = errno;
@@ -70,7 +69,7 @@ static void connect_ended(struct lease_call *call, const struct instance_binding
 			return FORWARD(name, arguments, NULL);                           \
 		struct lease_call call;                                                  \
 		PGconn *conn;                                                            \
-		AROUND(lease_connect_begin(&call, kind, CALLER, FRAME), conn = binding.api->name arguments, \
+		AROUND(lease_connect_begin(&call, kind, CALLER), conn = binding.api->name arguments, \
 		       connect_ended(&call, &binding, conn));                            \
 		return conn;                                                             \
 	}
@@ -122,7 +121,7 @@ static void reset_ended(struct lease_call *call, const struct instance_binding *
 			return;                                                                               \
 		}                                                                                             \
 		struct lease_call call;                                                                       \
-		AROUND(lease_reset_begin(&call, LEASE_CALL_RESET, conn, FRAME), binding.api->name arguments,  \
+		AROUND(lease_reset_begin(&call, LEASE_CALL_RESET, conn), binding.api->name arguments,  \
 		       reset_ended(&call, &binding, conn));                                                   \
 	}
 
@@ -133,7 +132,7 @@ static void reset_ended(struct lease_call *call, const struct instance_binding *
 			return FORWARD(name, arguments, 0);                                          \
 		struct lease_call call;                                                              \
 		int is_started;                                                                      \
-		AROUND(lease_reset_begin(&call, LEASE_CALL_RESET_START, conn, FRAME),                \
+		AROUND(lease_reset_begin(&call, LEASE_CALL_RESET_START, conn),                \
 		       is_started = binding.api->name arguments, reset_ended(&call, &binding, conn)); \
 		return is_started;                                                                   \
 	}
@@ -143,7 +142,7 @@ static void reset_ended(struct lease_call *call, const struct instance_binding *
 		struct instance_binding binding = bind_conn(CALLER, conn);                          \
 		if (is_recorded(&binding)) {                                                        \
 			int kept_errno = errno;                                                     \
-			lease_finish(conn, CALLER, FRAME);                                          \
+			lease_finish(conn, CALLER);                                          \
 			errno = kept_errno;                                                         \
 		}                                                                                   \
 		FORWARD(name, arguments, (void)0);                                                  \
@@ -167,7 +166,7 @@ static void reset_ended(struct lease_call *call, const struct instance_binding *
 			return FORWARD(name, arguments, PQPING_NO_ATTEMPT);                     \
 		struct lease_call call;                                                         \
 		result answer;                                                                  \
-		AROUND(lease_connect_begin(&call, LEASE_CALL_PROBE, CALLER, FRAME),             \
+		AROUND(lease_connect_begin(&call, LEASE_CALL_PROBE, CALLER),             \
 		       answer = binding.api->name arguments, lease_probe_end(&call, answer == PQPING_OK)); \
 		return answer;                                                                  \
 	}

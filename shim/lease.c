@@ -1,7 +1,6 @@
 #include "shim/lease.h"
 
 #include <stddef.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -11,20 +10,14 @@
 #include "shim/stack.h"
 #include "shim/stack_table.h"
 
-/* ---- Attempts in flight on this thread ------------------------------------------------------------------- */
+/* ---- The attempt in flight on this thread -------------------------------------------------------------------- */
 
-#define IN_FLIGHT_MAX 4
-/* Frames further apart than this lie on different stacks (coroutines) and cannot be compared. */
-#define STACK_SPAN_MAX (64u << 20)
-
-struct in_flight {
+/* The synchronous connect that this thread is inside of, as far as is known. */
+static __thread struct in_flight {
 	struct ledger_slot slot;
-	uintptr_t frame;
-	uint32_t generation;
-};
-
-static __thread struct in_flight in_flight[IN_FLIGHT_MAX];
-static __thread uint32_t in_flight_count;
+	uint32_t generation; /* of the process: a forked child inherits the variable, not the call */
+	bool is_there;
+} in_flight;
 
 static int32_t thread_id(void) {
 	static __thread int32_t id;
@@ -94,11 +87,7 @@ static void close_lease(struct ledger_slot *slot, enum ledger_counter counter, e
 
 /* ---- Cut short: longjmp, exceptions, cancellation ------------------------------------------------------------ */
 
-static bool is_left_behind(const struct in_flight *attempt, uintptr_t frame) {
-	return frame >= attempt->frame && frame - attempt->frame < STACK_SPAN_MAX;
-}
-
-static void cut_short(struct in_flight *attempt) {
+static void cut_short(const struct in_flight *attempt) {
 	const struct recording *now = process_recording_if_attached();
 	if (!now || attempt->generation != now->generation)
 		return; /* of the parent process: its own thread goes on with it */
@@ -107,26 +96,23 @@ static void cut_short(struct in_flight *attempt) {
 		close_lease(&slot, LEDGER_ABANDONED, LEDGER_RELEASE_CUT_SHORT, ledger_now_ns());
 }
 
-/* Every entry of a hook that the program called: what lies at or below its frame did not return. */
-static void reclaim(uintptr_t frame) {
-	while (in_flight_count > 0 && is_left_behind(&in_flight[in_flight_count - 1], frame))
-		cut_short(&in_flight[--in_flight_count]);
+/* The program calls libpq although this thread is inside a connect: that call was left by a longjmp, an exception or a
+ * cancellation. Where it was not (a callback of libpq connects, a coroutine waits on another stack) it returns after
+ * all and is taken back; stack addresses could not tell the two apart. */
+static void reclaim(void) {
+	if (!in_flight.is_there)
+		return;
+	in_flight.is_there = false;
+	cut_short(&in_flight);
 }
 
-/* The oldest gives way: it is what a coroutine left behind on a stack that cannot be compared with ours. */
-static void push_in_flight(const struct lease_call *call, uint32_t generation) {
-	if (in_flight_count == IN_FLIGHT_MAX)
-		memmove(&in_flight[0], &in_flight[1], --in_flight_count * sizeof *in_flight);
-	in_flight[in_flight_count++] = (struct in_flight){call->slot, call->frame, generation};
+static void put_in_flight(const struct lease_call *call, uint32_t generation) {
+	in_flight = (struct in_flight){call->slot, generation, true};
 }
 
-static void pop_in_flight(const struct lease_call *call) {
-	for (uint32_t i = in_flight_count; i > 0; i--) {
-		if (in_flight[i - 1].slot.number == call->slot.number && in_flight[i - 1].frame == call->frame) {
-			in_flight_count = i - 1;
-			return;
-		}
-	}
+static void end_flight(const struct lease_call *call) {
+	if (in_flight.slot.number == call->slot.number && in_flight.slot.word == call->slot.word)
+		in_flight.is_there = false;
 }
 
 /* ---- Attempts ---------------------------------------------------------------------------------------------------- */
@@ -162,13 +148,12 @@ static void count_begun(const struct recording *now) {
 		atomic_fetch_add_explicit(&record->leases, 1, memory_order_relaxed);
 }
 
-void lease_connect_begin(struct lease_call *call, enum lease_call_kind kind, const void *caller,
-			 const void *frame) {
+void lease_connect_begin(struct lease_call *call, enum lease_call_kind kind, const void *caller) {
 	const struct recording *now = process_recording();
-	*call = (struct lease_call){.kind = kind, .frame = (uintptr_t)frame};
+	*call = (struct lease_call){.kind = kind};
 	if (!now)
 		return;
-	reclaim(call->frame);
+	reclaim();
 	call->is_recorded = true;
 	call->account = (struct ledger_account){now->ledger, LEDGER_POOL_OTHER, site_here(now, caller)};
 	call->slot = (struct ledger_slot){.ledger = now->ledger, .number = LEDGER_NO_SLOT};
@@ -180,7 +165,7 @@ void lease_connect_begin(struct lease_call *call, enum lease_call_kind kind, con
 	fill_lease(ledger_slot_lease(&call->slot), now, call);
 	count_begun(now);
 	ledger_slot_move(&call->slot, LEDGER_LEASE_CONNECTING);
-	push_in_flight(call, now->generation);
+	put_in_flight(call, now->generation);
 }
 
 static void describe_endpoint(struct ledger_slot *slot, const struct lease_facts *facts) {
@@ -293,7 +278,7 @@ static void hold_address(struct lease_call *call, const void *conn, uint32_t ins
 		atomic_store_explicit(&ledger_slot_lease(&call->slot)->conn, (uintptr_t)conn, memory_order_relaxed);
 }
 
-/* The attempt was taken for cut short meanwhile: a coroutine's stack lies where an outer frame would. */
+/* The attempt was taken for cut short meanwhile, see reclaim. */
 static bool was_taken_away(const struct lease_call *call) {
 	struct ledger_slot slot;
 	return !ledger_slot_find(&slot, call->slot.ledger, call->slot.number, call->slot.word) ||
@@ -307,8 +292,8 @@ static void failed_without_conn(struct ledger_slot *slot, uint64_t now_ns) {
 	close_lease(slot, LEDGER_FAILED_FINISHED, LEDGER_RELEASE_FAILED, now_ns);
 }
 
-/* It was booked as cut short and came back after all: the booking is undone, so that totals stay exact whatever the
- * layout of the stacks. Its entry in the history stays. */
+/* It was booked as cut short and came back after all: the booking is undone, so that totals stay exact. Its entry in
+ * the history stays. */
 static void take_back(struct lease_call *call) {
 	const struct recording *now = process_recording_if_attached();
 	call->slot.number = LEDGER_NO_SLOT;
@@ -328,7 +313,7 @@ void lease_connect_end(struct lease_call *call, const void *conn, uint32_t insta
 		       const struct lease_facts *facts) {
 	if (!call->is_recorded)
 		return;
-	pop_in_flight(call);
+	end_flight(call);
 	if (ledger_slot_is_valid(&call->slot) && was_taken_away(call))
 		take_back(call);
 	if (conn)
@@ -377,12 +362,12 @@ void lease_is_cancel_handle(const void *handle) {
 
 /* ---- Reset ------------------------------------------------------------------------------------------------------------ */
 
-void lease_reset_begin(struct lease_call *call, enum lease_call_kind kind, const void *conn, const void *frame) {
-	*call = (struct lease_call){.kind = kind, .frame = (uintptr_t)frame};
+void lease_reset_begin(struct lease_call *call, enum lease_call_kind kind, const void *conn) {
+	*call = (struct lease_call){.kind = kind};
 	const struct recording *now = process_recording();
 	if (!now)
 		return;
-	reclaim(call->frame);
+	reclaim();
 	if (!find_held(&call->slot, conn))
 		return;
 	struct ledger_lease *lease = ledger_slot_lease(&call->slot);
@@ -406,10 +391,8 @@ void lease_reset_end(struct lease_call *call, const struct lease_facts *facts) {
 /* libpq polls for itself only inside a synchronous call of this thread. */
 static bool find_in_flight(struct ledger_slot *slot) {
 	const struct recording *now = process_recording_if_attached();
-	if (!now || in_flight_count == 0 || in_flight[in_flight_count - 1].generation != now->generation)
-		return false;
-	const struct in_flight *attempt = &in_flight[in_flight_count - 1];
-	return ledger_slot_find(slot, attempt->slot.ledger, attempt->slot.number, attempt->slot.word);
+	return now && in_flight.is_there && in_flight.generation == now->generation &&
+	       ledger_slot_find(slot, in_flight.slot.ledger, in_flight.slot.number, in_flight.slot.word);
 }
 
 void lease_poll_begin(struct lease_poll *poll, const void *conn, enum ledger_phase phase) {
@@ -522,11 +505,11 @@ static void finish_inherited(const struct recording *now, const struct conn_entr
 	ledger_add(&account, LEDGER_INHERITED_FINISH, 1, ledger_now_ns());
 }
 
-void lease_finish(const void *conn, const void *caller, const void *frame) {
+void lease_finish(const void *conn, const void *caller) {
 	const struct recording *now = conn ? process_recording() : NULL;
 	if (!now)
 		return;
-	reclaim((uintptr_t)frame);
+	reclaim();
 	struct conn_entry entry = conn_table_find(conn);
 	if (is_inherited(now, &entry))
 		finish_inherited(now, &entry, conn, caller);

@@ -5,9 +5,8 @@
  * headers nor the loader. PGconn addresses are opaque numbers here. Acquisition is recorded after the real
  * call, release before it, because the allocator hands addresses out again at once.
  *
- * `caller` is the hook's return address, `frame` the hook's own frame address: a synchronous attempt that a
- * longjmp, an exception or a cancellation cut short is recognised at the thread's next entry by a frame that
- * is not below its own. All functions may be called by any thread, and do nothing when recording is off.
+ * `caller` is the hook's return address. A synchronous attempt that a longjmp, an exception or a cancellation cut short
+ * is recognised at the thread's next entry. All functions may be called by any thread, and do nothing when recording is off.
  * errno is preserved by the hooks, not here.
  */
 #ifndef PQLEASE_SHIM_LEASE_H
@@ -42,17 +41,16 @@ struct lease_call {
 	struct ledger_slot slot; /* not of a probe */
 	struct ledger_account account;
 	uint64_t begun_ns;
-	uintptr_t frame;
 };
 
 /* PQconnectdb and friends, PQconnectStart and friends, PQping*: around the real call. `conn` is NULL when the
  * library returned none; a probe has neither `conn` nor `facts`. */
-void lease_connect_begin(struct lease_call *call, enum lease_call_kind kind, const void *caller, const void *frame);
+void lease_connect_begin(struct lease_call *call, enum lease_call_kind kind, const void *caller);
 void lease_connect_end(struct lease_call *call, const void *conn, uint32_t instance, const struct lease_facts *facts);
 void lease_probe_end(struct lease_call *call, bool was_answered);
 
 /* PQreset, PQresetStart. */
-void lease_reset_begin(struct lease_call *call, enum lease_call_kind kind, const void *conn, const void *frame);
+void lease_reset_begin(struct lease_call *call, enum lease_call_kind kind, const void *conn);
 void lease_reset_end(struct lease_call *call, const struct lease_facts *facts);
 
 /* A poll of an asynchronous attempt by the program (`conn`), or one that libpq makes itself inside a
@@ -70,7 +68,7 @@ void lease_poll_end(struct lease_poll *poll, const struct lease_facts *facts);
 void lease_command(const void *conn, const void *caller);
 
 /* Before the real PQfinish. */
-void lease_finish(const void *conn, const void *caller, const void *frame);
+void lease_finish(const void *conn, const void *caller);
 
 /* `handle` was just made by PQcancelCreate: its address is no connection. */
 void lease_is_cancel_handle(const void *handle);
