@@ -59,6 +59,10 @@ static bool is_leak(const struct verdict_facts *facts) {
 	return facts->leaked + facts->failed_leaked > 0;
 }
 
+static bool is_leak_of_failed_only(const struct verdict_facts *facts) {
+	return facts->leaked == 0 && facts->failed_leaked > 0;
+}
+
 /* "taken at orders.c:53 in charge_customer"; with several places, the worst one. */
 static const char *say_where(const struct verdict_facts *facts) {
 	const struct report_site *site = report_find_site(facts->report, facts->worst_leak->site);
@@ -168,6 +172,11 @@ static const struct verdict_line {
 	  "a cleared "
 	  "environment.",
 	  NULL}},
+	{is_leak_of_failed_only,
+	 "leak",
+	 say_leak,
+	 {NULL},
+	 {"Call PQfinish also when the connection has failed: it frees memory and often a socket.", NULL}},
 	{is_leak,
 	 "leak",
 	 say_leak,

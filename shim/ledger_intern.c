@@ -217,7 +217,9 @@ void ledger_pool_application_name(struct ledger_header *ledger, uint32_t pool, u
 	uint32_t seen = entry ? atomic_load_explicit(&entry->application_name, memory_order_relaxed) : 0;
 	if (!entry || seen == application_name || seen == LEDGER_APPLICATION_NAMES_DIFFER)
 		return;
-	if (seen == 0 && atomic_compare_exchange_strong(&entry->application_name, &seen, application_name))
+	/* Earlier leases without a name differ from this one, too. */
+	bool is_first = seen == 0 && atomic_load(&entry->totals.counter[LEDGER_ESTABLISHED]) == 0;
+	if (is_first && atomic_compare_exchange_strong(&entry->application_name, &seen, application_name))
 		return;
 	if (seen != application_name)
 		atomic_store_explicit(&entry->application_name, LEDGER_APPLICATION_NAMES_DIFFER, memory_order_relaxed);

@@ -342,6 +342,56 @@ static void print_pools(struct text_rendering *rendering) {
 	print_rest(rendering, limit, report->pool_count);
 }
 
+/* ---- Places ------------------------------------------------------------------------------------- */
+
+static int compare_places(const void *a, const void *b) {
+	const struct report_site *left = *(const struct report_site *const *)a;
+	const struct report_site *right = *(const struct report_site *const *)b;
+	if (left->open != right->open)
+		return left->open > right->open ? -1 : 1;
+	if (left->attempts != right->attempts)
+		return left->attempts > right->attempts ? -1 : 1;
+	return (left->id > right->id) - (left->id < right->id);
+}
+
+static double oldest_open_age(const struct report *report, int64_t site) {
+	double oldest = NAN;
+	for (size_t i = 0; i < report->open_lease_count; i++)
+		if (report->open_leases[i].site == site && !(report->open_leases[i].age <= oldest))
+			oldest = report->open_leases[i].age;
+	return oldest;
+}
+
+static void print_place(struct text_rendering *rendering, const struct report_site *site) {
+	struct text_page *page = &rendering->page;
+	const struct site_frame *frame = report_application_frame(site);
+	text_page_line(page, TEXT_PAGE_PLAIN, "  ", "%8s %6s %5s %5s %9s %9s  %s", text_page_count(page, site->attempts),
+		       text_page_count(page, site->failed), text_page_count(page, site->open),
+		       text_page_count(page, site->peak_open),
+		       text_page_seconds(page, oldest_open_age(rendering->report, site->id)),
+		       text_page_seconds(page, site->hold_time.p95),
+		       frame != NULL ? text_page_fit(page, describe_frame(page, frame), 46) : "(stack unavailable)");
+}
+
+/* Who takes connections, and who holds them now: those with the most open ones first. */
+static void print_places(struct text_rendering *rendering) {
+	struct text_page *page = &rendering->page;
+	const struct report *report = rendering->report;
+	if (report->site_count == 0)
+		return;
+	const struct report_site **sites = arena_array(&page->arena, report->site_count, sizeof *sites);
+	for (size_t i = 0; i < report->site_count; i++)
+		sites[i] = &report->sites[i];
+	qsort(sites, report->site_count, sizeof *sites, compare_places);
+	text_page_line(page, TEXT_PAGE_HEADING, "Places", "%s", "");
+	text_page_line(page, TEXT_PAGE_FAINT, "  ", "%8s %6s %5s %5s %9s %9s  %s", "attempts", "failed", "open",
+		       "peak", "oldest", "hold95", "taken at");
+	size_t limit = list_limit(rendering, report->site_count);
+	for (size_t i = 0; i < limit; i++)
+		print_place(rendering, sites[i]);
+	print_rest(rendering, limit, report->site_count);
+}
+
 /* Processes that look the same in a short list. */
 struct process_kind {
 	const struct report_process *process;
@@ -422,6 +472,7 @@ void render_text(const struct report *report, const struct render_options *optio
 	print_totals(&rendering);
 	print_all_times(&rendering);
 	print_failures(&rendering);
+	print_places(&rendering);
 	print_pools(&rendering);
 	print_processes(&rendering);
 	print_trust(&rendering);
