@@ -230,6 +230,10 @@ struct pool_key {
 	uint32_t endpoint;
 };
 
+static uint64_t hash_pool(const struct pool_key *key) {
+	return mix(4, (uint64_t)key->role << 32 | key->endpoint);
+}
+
 static bool pool_is_equal(struct ledger_header *ledger, uint32_t id, uint64_t hash, const void *key) {
 	const struct pool_key *wanted = key;
 	const struct ledger_pool *pool = ledger_unit(ledger, LEDGER_POOLS, id);
@@ -260,12 +264,39 @@ static void pool_prepare(struct ledger_header *ledger) {
 	touch_next(ledger, LEDGER_TIMELINES);
 }
 
+static bool is_text(struct ledger_header *ledger, uint32_t id, const char *text) {
+	return strcmp(ledger_string_text(ledger, id), text ? text : "") == 0;
+}
+
+static bool is_endpoint(struct ledger_header *ledger, uint32_t id,
+			const struct ledger_endpoint_facts *facts) {
+	const struct ledger_endpoint *endpoint = id ? ledger_unit(ledger, LEDGER_ENDPOINTS, id - 1) : NULL;
+	if (!endpoint || !facts)
+		return !endpoint && !facts;
+	return is_text(ledger, endpoint->host, facts->host) && is_text(ledger, endpoint->port, facts->port) &&
+	       is_text(ledger, endpoint->database, facts->database) && is_text(ledger, endpoint->user, facts->user);
+}
+
+/* Whether the entry, if it is a whole one, is what the caller looks for. */
+static bool is_pool(struct ledger_header *ledger, uint32_t number, uint32_t role,
+		    const struct ledger_endpoint_facts *facts) {
+	const struct ledger_pool *pool = ledger_unit(ledger, LEDGER_POOLS, number);
+	struct pool_key key = {role, pool ? pool->endpoint : 0};
+	return pool_is_equal(ledger, number, hash_pool(&key), &key) &&
+		is_endpoint(ledger, key.endpoint, facts);
+}
+
 uint32_t ledger_intern_pool(struct ledger_header *ledger, uint32_t role,
 			    const struct ledger_endpoint_facts *endpoint) {
 	static const struct interning pools = {LEDGER_POOL_INDEX, LEDGER_LOST_POOLS, pool_is_equal, pool_make,
 					       pool_prepare};
+	/* A thread hardly ever changes its pool: comparing texts is cheaper than looking each of them up. */
+	static __thread uint32_t last;
+	if (last != LEDGER_POOL_OTHER && is_pool(ledger, last, role, endpoint))
+		return last;
 	struct pool_key key = {role, endpoint ? intern_endpoint(ledger, endpoint) : 0};
-	return intern(ledger, &pools, mix(4, (uint64_t)key.role << 32 | key.endpoint), &key);
+	last = intern(ledger, &pools, hash_pool(&key), &key);
+	return last;
 }
 
 /* ---- Sites ------------------------------------------------------------------------------------------- */

@@ -118,6 +118,28 @@ static void test_empty_and_unknown_things(void **state) {
 	assert_int_equal(0, ((struct ledger_module *)ledger_unit(ledger, LEDGER_MODULES, 0))->path);
 }
 
+/* A pool that was just asked for is remembered: it must not be taken for one that differs in a single fact. */
+static void test_each_fact_makes_another_pool(void **state) {
+	(void)state;
+	static const struct ledger_endpoint_facts endpoints[] = {
+		{.host = "h", .port = "1", .database = "d", .user = "u"},
+		{.host = "i", .port = "1", .database = "d", .user = "u"},
+		{.host = "h", .port = "2", .database = "d", .user = "u"},
+		{.host = "h", .port = "1", .database = "e", .user = "u"},
+		{.host = "h", .port = "1", .database = "d", .user = "v"},
+		{.host = "h", .port = "1", .database = "d"},
+		{.host = NULL},
+	};
+	uint32_t first = ledger_intern_pool(ledger, 1, &endpoints[0]);
+	for (size_t i = 1; i < sizeof endpoints / sizeof *endpoints; i++) {
+		assert_int_not_equal(first, ledger_intern_pool(ledger, 1, &endpoints[i]));
+		assert_int_equal(first, ledger_intern_pool(ledger, 1, &endpoints[0]));
+	}
+	assert_int_not_equal(first, ledger_intern_pool(ledger, 2, &endpoints[0]));
+	assert_int_equal(first, ledger_intern_pool(ledger, 1, &endpoints[0]));
+	assert_int_not_equal(first, ledger_intern_pool(ledger, 1, NULL));
+}
+
 /* Everything that hashes to the same place still gets its own id: the index is made to collide. */
 static void test_collisions_are_told_apart(void **state) {
 	(void)state;
@@ -246,6 +268,7 @@ int main(void) {
 		TEST(test_strings_keep_their_text, set_up),
 		TEST(test_every_difference_makes_another_id, set_up),
 		TEST(test_empty_and_unknown_things, set_up),
+		TEST(test_each_fact_makes_another_pool, set_up),
 		TEST(test_collisions_are_told_apart, set_up),
 		TEST(test_full_tables_are_counted, set_up_small),
 		TEST(test_an_arena_full_of_frames_loses_the_site_only, set_up_small),
