@@ -11,6 +11,7 @@
 
 /* Between the unwinder and the caller of a hook lie a few functions of ours. */
 #define OWN_FRAMES_MAX 12u
+#define HASH_LANES 4u
 #define TRACE_MAX (OWN_FRAMES_MAX + STACK_FRAMES_MAX + 1)
 
 extern const ElfW(Ehdr) __ehdr_start __attribute__((visibility("hidden")));
@@ -73,10 +74,14 @@ static uint64_t mix(uint64_t hash, uint64_t word) {
 	return hash ^ hash >> 32;
 }
 
+/* In lanes: a multiplication has to wait for the one before it in its lane only. */
 static uint64_t hash_frames(const struct stack *stack) {
-	uint64_t hash = mix(stack->count, stack->is_truncated);
+	uint64_t lane[HASH_LANES] = {stack->count, stack->is_truncated};
+	uint64_t hash = 0;
 	for (uint32_t i = 0; i < stack->count; i++)
-		hash = mix(hash, stack->pc[i]);
+		lane[i % HASH_LANES] = mix(lane[i % HASH_LANES], stack->pc[i]);
+	for (uint32_t i = 0; i < HASH_LANES; i++)
+		hash = mix(hash, lane[i]);
 	return hash ? hash : 1;
 }
 

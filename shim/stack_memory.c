@@ -7,22 +7,16 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define PAGE_BYTES UINT64_C(4096)
+#define PAGE_BYTES STACK_MEMORY_PAGE_BYTES
 /* Probed at most in one capture (0.1 us each); a deeper stack is learned over several. */
 #define PAGES_PER_CAPTURE 64u
 
 /* What lies between a capture and the deepest frame of the unwinder. */
 #define LIVE_PAGES_MAX 4u
 
-#define RANGE_LENGTH_BITS 24u
-#define RANGE_LENGTH_MAX ((UINT64_C(1) << RANGE_LENGTH_BITS) - 1)
-
 static uintptr_t main_stack_end;
 
-/* The pages of this thread's stack that were seen to be mapped: number of the page behind the last <<
- * RANGE_LENGTH_BITS | count. One word, so that a signal handler that captures between our load and our
- * store leaves and finds either range, never a mixture. 0: none. */
-static _Thread_local volatile uint64_t known_pages;
+_Thread_local volatile uint64_t stack_memory_known_pages;
 
 void stack_memory_init(const void *argv) {
 	main_stack_end = (uintptr_t)argv;
@@ -54,13 +48,13 @@ struct page_range {
 };
 
 static struct page_range unpack(uint64_t word) {
-	uint64_t end = word >> RANGE_LENGTH_BITS;
-	return (struct page_range){end - (word & RANGE_LENGTH_MAX), end};
+	uint64_t end = word >> STACK_MEMORY_COUNT_BITS;
+	return (struct page_range){end - (word & STACK_MEMORY_COUNT_MAX), end};
 }
 
 static uint64_t pack(const struct page_range *range) {
 	uint64_t count = range->end - range->first;
-	return count > RANGE_LENGTH_MAX ? 0 : range->end << RANGE_LENGTH_BITS | count;
+	return count > STACK_MEMORY_COUNT_MAX ? 0 : range->end << STACK_MEMORY_COUNT_BITS | count;
 }
 
 /* Where a stack that began in this thread ends: argv for the main thread; for others glibc keeps the
@@ -94,7 +88,7 @@ static bool extend_up(struct page_range *range, uint64_t end, uint32_t budget) {
 }
 
 bool stack_memory_enter(uintptr_t stack_pointer) {
-	struct page_range range = unpack(known_pages);
+	struct page_range range = unpack(stack_memory_known_pages);
 	uint64_t page = stack_pointer / PAGE_BYTES;
 	uint64_t end = own_stack_end_page(stack_pointer);
 	uint32_t budget = PAGES_PER_CAPTURE;
@@ -105,17 +99,12 @@ bool stack_memory_enter(uintptr_t stack_pointer) {
 	if (!is_inside && !extend_down(&range, page, &budget))
 		range = (struct page_range){page, page + 1};
 	bool is_own = extend_up(&range, end, budget) && end != 0;
-	known_pages = pack(&range);
+	stack_memory_known_pages = pack(&range);
 	return is_own;
 }
 
 void stack_memory_leave(void) {
-	known_pages = 0;
-}
-
-bool stack_memory_holds(uintptr_t low, uintptr_t high) {
-	struct page_range range = unpack(known_pages);
-	return low <= high && low / PAGE_BYTES >= range.first && high / PAGE_BYTES < range.end;
+	stack_memory_known_pages = 0;
 }
 
 /* ---- Reading ----------------------------------------------------------------------------------------- */
@@ -129,20 +118,19 @@ __attribute__((no_sanitize_address)) static uintptr_t load_word(uintptr_t addres
 
 /* The unwinder's own frames lie below what stack_memory_enter saw; they are in use, hence mapped. */
 static bool lies_in_live_frames(uintptr_t address) {
-	struct page_range range = unpack(known_pages);
+	struct page_range range = unpack(stack_memory_known_pages);
 	uintptr_t here = (uintptr_t)__builtin_frame_address(0);
 	uint64_t page = here / PAGE_BYTES;
 	if (address < here || page >= range.first || range.first - page > LIVE_PAGES_MAX ||
 	    address / PAGE_BYTES >= range.first)
 		return false;
 	range.first = page;
-	known_pages = pack(&range);
+	stack_memory_known_pages = pack(&range);
 	return true;
 }
 
-bool stack_memory_read(uintptr_t address, uintptr_t *word) {
-	if (!stack_memory_holds(address, address + sizeof *word - 1) && !lies_in_live_frames(address) &&
-	    !is_readable(address))
+bool stack_memory_read_elsewhere(uintptr_t address, uintptr_t *word) {
+	if (!lies_in_live_frames(address) && !is_readable(address))
 		return false;
 	*word = load_word(address);
 	return true;
