@@ -4,6 +4,7 @@
 import os
 import re
 import signal
+import subprocess
 
 from pqlease_test import *
 from report_checks import *
@@ -124,6 +125,15 @@ def ends_that_the_program_chose():
         finding = check_held_leak(parsed, "never-finished", counts.sessions_abandoned)
         check_equal("fact", finding["certainty"], "certainty of " + how)
         check_equal(["exit"], how_ended(parsed, "endings"), "how_ended after " + how)
+
+
+@test
+def connections_finished_after_main():
+    """By an exit handler, a destructor function, a thread's destructor: nothing is judged before the very end."""
+    db = cluster.fresh_database()
+    run = same_behaviour([fixture("late")], db=db).check_status(0)
+    counts = check_clean(run.report(), db)
+    check_equal(3, counts.sessions, "the server's sessions")
 
 
 @test
@@ -278,6 +288,48 @@ def later_processes_are_recorded_after_a_kill():
     check_nothing_lost(parsed)
 
 
+@test
+def reports_while_it_runs():
+    """They cost the program nothing, never go back, and never call what is open a leak."""
+    db = cluster.fresh_database()
+    child = start_with_shim([fixture("threads"), "4", "300"], db=db, stdout=-1)
+    cleanup(child.stdout.close)
+    wait_until(lambda: os.path.exists(child.ledger), what="ledger")
+    seen = [0]
+    while child.poll() is None:
+        totals = report(child.ledger)["totals"]
+        check(totals["finished"] <= totals["established"] <= totals["attempts"] and 0 <= totals["open"] <= 4,
+              "totals of a running program: %r" % totals)
+        check(totals["established"] >= seen[-1], "established goes back from %d: %r" % (seen[-1], totals))
+        check_equal(0, totals["unreleased"], "unreleased of a running program")
+        seen.append(totals["established"])
+    check_equal(0, child.returncode, "status")
+    check(len(seen) > 3, "too few reports while it ran: %r" % seen)
+    counts = check_clean(report(child.ledger), db)
+    check_equal(1200, counts.sessions, "the server's sessions")
+
+
+@test
+def holder_in_another_pid_namespace():
+    """Its pid means nothing here: whether it lives cannot be known, and it is not taken for dead by those who can."""
+    unshare = ["unshare", "-p", "-f"] if os.geteuid() == 0 else ["unshare", "-r", "-p", "-f"]
+    if subprocess.run(unshare + ["true"], check=False, stderr=subprocess.DEVNULL).returncode != 0:
+        print("# no pid namespaces here: not shown")
+        return
+    db = cluster.fresh_database()
+    child = start_with_shim(unshare + ["env", "LD_PRELOAD=" + SHIM, fixture("endings"), "hold", "3"], db=db,
+                            stdout=-1, env={"LD_PRELOAD": None})
+    cleanup(child.stdout.close)
+    check_equal(b"ready\n", child.stdout.readline(), "holder")
+    for _ in range(2):
+        run_with_shim([fixture("connect_loop"), "5"], db=db, ledger=child.ledger).check_status(0)
+    parsed = report(child.ledger)
+    check_equal((13, 10, 3), totals_of(parsed, "established", "finished", "open"), "established, finished, open")
+    check_equal(len(db.backends()), parsed["totals"]["open"], "open against pg_stat_activity")
+    check_equal([], parsed["findings"], "findings")
+    check(any("namespace" in reason for reason in parsed["trust"]["reasons"]), "reasons: %r" % parsed["trust"])
+
+
 # --- Daemons ---------------------------------------------------------------------------------------------------
 
 
@@ -304,7 +356,8 @@ def daemon_that_closed_all_descriptors():
     run, said = run_daemon(run_with_shim, "shimmed")
     check_equal(plain_said, said, "what the daemon says")
     check_equal((plain.stdout, plain.stderr), (run.stdout, run.stderr), "output")
-    check_in("connections 3, messages intact 32 of 32, appeared 0", said, "what the daemon says")
+    check_equal("kept 0, first descriptor 0, connections 3, messages intact 32 of 32, appeared 0\n", said,
+                "what the daemon says")
     counts = db.sessions()
     pids = [process["pid"] for process in processes_of(run.report(), "daemon")]
     for pid in pids:
@@ -338,15 +391,26 @@ def cut(how):
     return db, run.report()
 
 
-@test
-def longjmp_out_of_connect():
+def check_jumped(how):
     """The attempt that was left is known at the thread's next call: abandoned, and not in progress for ever."""
-    db, parsed = cut("longjmp-connect")
+    db, parsed = cut(how)
     check_after_cut(parsed, db, 2 * AFTER)
     check_equal((2 * AFTER + 1, 2 * AFTER, 0, 1),
                 totals_of(parsed, "attempts", "established", "failed", "abandoned"),
                 "attempts, established, failed, abandoned")
     check_equal(2 * AFTER, parsed["totals"]["finished"], "finished")
+    finding = check_one_finding(parsed, "abandoned-start", 1)
+    check_equal((1, 0), (finding["evidence"]["cut_short"], finding["evidence"]["left"]), "cut_short, left")
+
+
+@test
+def longjmp_out_of_connect():
+    check_jumped("longjmp-connect")
+
+
+@test
+def longjmp_out_of_connect_from_deep():
+    check_jumped("longjmp-deep")
 
 
 @test
@@ -403,6 +467,16 @@ def exception_through_poll():
     parsed = throw("poll")
     check_equal((AFTER + 1, AFTER, 1), totals_of(parsed, "attempts", "established", "abandoned"),
                 "attempts, established, abandoned")
+
+
+@test
+def coroutines_that_connect_at_once():
+    """Several synchronous connects in progress on one thread, none of them left behind."""
+    for tasks, count in ((2, 3), (5, 4), (20, 2)):
+        db = cluster.fresh_database()
+        run = same_behaviour([fixture("coroutines"), str(tasks), str(count)], db=db).check_status(0)
+        check_equal(b"%d established, several at once\n" % (tasks * count), run.stdout, "what the program says")
+        check_clean(run.report(), db)
 
 
 # --- Finished twice, finished unseen -----------------------------------------------------------------------------
