@@ -136,6 +136,26 @@ def leak_in_a_stripped_program():
 
 
 @test
+def leaks_in_libraries_that_were_unloaded():
+    """One after another, at the same address perhaps: each leak is where it was."""
+    db = cluster.fresh_database()
+    plugins = [fixture("plugin_cats.so"), fixture("plugin_dogs.so")]
+    run = same_behaviour([fixture("plugins")] + plugins + plugins, db=db).check_status(0)
+    parsed = run.report()
+    counts = check_sessions(parsed, db)
+    check_equal(10, counts.sessions_abandoned, "the server's abandoned sessions")
+    seen = {}
+    for finding in findings_of(parsed, "never-finished"):
+        frame = application_frame(parsed, finding)
+        place = (frame["function"], frame["file"] and os.path.basename(frame["file"]), frame["line"])
+        seen[place] = seen.get(place, 0) + finding["count"]
+    expected = {("take_cat", "plugin_cats.c", fixture_line("plugin_cats.c", "site: cats")): 4,
+                ("take_dog", "plugin_dogs.c", fixture_line("plugin_dogs.c", "site: dogs")): 6}
+    check_equal(expected, seen, "leaks by place")
+    check_nothing_lost(parsed)
+
+
+@test
 def leak_under_pqlease_run():
     """The text report comes on stderr when the program ends, with the line; the status is the program's."""
     db = cluster.fresh_database()
