@@ -244,6 +244,26 @@ except psycopg2.OperationalError:
     print("no such database")
 """
 
+MULTIPROCESSING = """
+import multiprocessing
+import psycopg2
+
+def square(number):
+    conn = psycopg2.connect("")
+    cursor = conn.cursor()
+    cursor.execute("select %s * %s", (number, number))
+    answer = cursor.fetchone()[0]
+    conn.close()
+    return answer
+
+kept = psycopg2.connect("")
+pool = multiprocessing.get_context("fork").Pool(3)
+print(pool.map(square, range(12)))
+pool.close()
+pool.join()
+kept.close()
+"""
+
 DBD_PG = """
 use strict;
 use warnings;
@@ -272,6 +292,15 @@ def psycopg2_is_recorded():
     run = same_behaviour([PYTHON, "-c", PSYCOPG2], db=db).check_status(0)
     parsed = check_recorded(run, db, at_least=6)
     check_equal(1, parsed["totals"]["failed"], "failed")
+
+
+@test
+def psycopg2_in_forked_workers_is_recorded():
+    """The workers inherit a connection of their parent that they never use, and end by os._exit."""
+    db = cluster.fresh_database()
+    run = same_behaviour([PYTHON, "-c", MULTIPROCESSING], db=db).check_status(0)
+    parsed = check_recorded(run, db, at_least=13)
+    check_equal({"exit"}, {process["how_ended"] for process in parsed["processes"]}, "how_ended")
 
 
 @test
