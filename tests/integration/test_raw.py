@@ -11,9 +11,9 @@ from report_checks import *
 
 cluster = Cluster()
 
-SHELL_RUNS = 200
-SMALL_RUNS = 4800
-LANES = 2
+PSQLS = 200
+SMALL_CLIENTS = 1800
+FORKED_CLIENTS = 3000
 
 
 def in_namespace():
@@ -99,13 +99,15 @@ def program_without_libpq_leaves_no_ledger():
 
 @test
 def five_thousand_processes_one_after_another():
-    """Two hundred of them psql, the others as small as a client can be; in two lanes, to use two processors."""
+    """psqls, clients as small as a client can be, and forked children of a server; two lanes, for two processors."""
     db = cluster.fresh_database()
-    loop, small, psql = fixture("spawn_loop"), fixture("connect_loop"), cluster.bin("psql")
-    lane = '"$0" %d "$1" 1 >/dev/null' % (SMALL_RUNS // LANES)
-    script = '(%s) & (%s && "$0" %d "$2" -XAtqc "select 1" >/dev/null) & wait' % (lane, lane, SHELL_RUNS)
-    _, parsed, counts = check_raw(["/bin/sh", "-c", script, loop, small, psql], db, SMALL_RUNS + SHELL_RUNS, 110)
-    check_equal(SMALL_RUNS + SHELL_RUNS, counts.sessions, "the test's own connections, as the server saw them")
+    script = ('set -e; ("$0" %d "$1" 1 && "$0" %d "$2" -XAtqc "select 1") >/dev/null & "$3" %d; wait $!' %
+              (SMALL_CLIENTS, PSQLS, FORKED_CLIENTS))
+    argv = ["/bin/sh", "-c", script, fixture("spawn_loop"), fixture("connect_loop"), cluster.bin("psql"),
+            fixture("fork_loop")]
+    processes = PSQLS + SMALL_CLIENTS + FORKED_CLIENTS
+    _, parsed, counts = check_raw(argv, db, processes, timeout=110)
+    check_equal(processes, counts.sessions, "the test's own connections, as the server saw them")
     lost = parsed["trust"]["lost"]
     check_equal({0}, set(lost.values()), "trust.lost (%r)" % lost)
     check_equal(counts.sessions, parsed["hold_time"]["count"], "hold_time.count")
