@@ -202,6 +202,38 @@ demo: ## install what is missing, build, show a leak found and a clean run
 	@$(MAKE) all $(BUILD)/tests/fixtures/orders.O2
 	@PQLEASE_BUILD=$(abspath $(BUILD)) scripts/demo
 
+# --- Clients ----------------------------------------------------------------------------------
+
+CLIENT_TESTS := $(sort $(wildcard tests/clients/test_*.py))
+CLIENT_PROGRAMS := $(patsubst %,$(BUILD)/tests/clients/programs/%,apr_dbd libpqxx odbc qt_qpsql)
+OBSERVER := $(BUILD)/tests/audit/pq_audit.so
+apr_dbd_pkgs = apr-util-1 apr-1
+libpqxx_pkgs = libpqxx
+odbc_pkgs = odbc
+qt_qpsql_pkgs = Qt5Sql
+
+.PHONY: test-clients
+test-clients: ## install every client of libpq that is packaged, and run each under the shim
+	@scripts/setup
+	@PQLEASE_BUILD=$(abspath $(BUILD)) scripts/setup-clients
+	@$(MAKE) all $(CLIENT_PROGRAMS) $(OBSERVER)
+	@rm -rf $(BUILD)/clients/results
+	@$(run_tests) $(CLIENT_TESTS); status=$$?; tests/clients/write_table $(BUILD); exit $$status
+
+client_cc = $(call quiet,CLIENT $@)$(1) -g -O1 -fPIC -Wall -o $@ $< $(shell $(PKG_CONFIG) --cflags --libs $($*_pkgs))
+
+$(BUILD)/tests/clients/programs/%: tests/clients/programs/%.c Makefile
+	@mkdir -p $(@D)
+	$(call client_cc,$(CC))
+
+$(BUILD)/tests/clients/programs/%: tests/clients/programs/%.cc Makefile
+	@mkdir -p $(@D)
+	$(call client_cc,$(CXX))
+
+$(OBSERVER): tests/audit/pq_audit.c Makefile
+	@mkdir -p $(@D)
+	$(call quiet,LD $@)$(CC) -O2 -D_GNU_SOURCE $(WARNINGS) -fPIC -shared -o $@ $<
+
 # --- Models and benchmarks ----------------------------------------------------------------------
 
 BENCH_PROGRAMS := $(patsubst %,$(BUILD)/tests/bench/%,connect_cost first_call contention hold spawn_cost query_host)
