@@ -26,7 +26,6 @@ struct instance {
 	struct link_map *libpq; /* the object that holds the accessors */
 	uintptr_t start;	/* its mapping: what is called from here is libpq calling itself */
 	uintptr_t end;
-	bool is_chained; /* hooks were found by RTLD_NEXT: other preloaded wrappers are honoured */
 	union {
 		struct libpq_api api;
 		void *function[LIBPQ_FUNCTION_COUNT];
@@ -45,20 +44,13 @@ static bool is_hooked(const char *name) {
 	return false;
 }
 
-/* dlsym on a link_map of an object loaded as a dependency crashes (its search list is empty): always go
- * through a handle of dlopen. Never closed: a counted reference keeps libpq in memory. */
-static void *handle_of(const struct link_map *object) {
-	return object->l_name[0] ? dlopen(object->l_name, RTLD_LAZY | RTLD_NOLOAD) : dlopen(NULL, RTLD_LAZY);
-}
-
 /* A slot that lazy binding has not filled yet points into the object's own PLT. A slot that points into its
  * own object for good is libpq calling itself. */
 static bool is_bound(const struct link_map *object, const struct loader_slot *slot) {
 	struct dl_find_object target;
 	if (!loader_find((const void *)*slot->address, &target))
 		return false;
-	return target.dlfo_link_map != object ||
-	       loader_dlsym(handle_of(object), slot->name) == (void *)*slot->address;
+	return target.dlfo_link_map != object || loader_symbol(object, slot->name) == (void *)*slot->address;
 }
 
 /* Address that the linker has bound for some unhooked PQ* symbol of `object`; 0 if none is bound yet. */
@@ -77,17 +69,27 @@ static uintptr_t bound_sibling(const struct link_map *object, const char **sibli
 
 /* ---- Finding the functions ---------------------------------------------------------------------------- */
 
-static bool fill_functions(struct instance *instance, void *hooks_from, void *accessors_from) {
-	for (int i = 0; i < LIBPQ_FUNCTION_COUNT; i++)
-		instance->function[i] =
-			loader_dlsym(i < LIBPQ_HOOK_COUNT ? hooks_from : accessors_from, function_names[i]);
-	return instance->api.PQconnectdb && instance->api.PQfinish && instance->api.PQstatus;
+static bool is_libpq(const struct link_map *object) {
+	return loader_symbol(object, "PQconnectdb") && loader_symbol(object, "PQstatus");
 }
 
-static bool describe(struct instance *instance, void *hooks_from, void *accessors_from) {
+/* A library preloaded behind us that wraps the function, and is no libpq itself, stays in the chain. */
+static void *wrapped(const char *name, void *real) {
+	for (const struct link_map *object = NULL; (object = loader_next_startup_object(object));) {
+		void *wrapper = loader_symbol(object, name);
+		if (wrapper)
+			return loader_symbol(object, "PQstatus") ? real : wrapper;
+	}
+	return real;
+}
+
+static bool describe(struct instance *instance, const struct link_map *libpq) {
 	struct dl_find_object found;
-	instance->is_chained = hooks_from == RTLD_NEXT;
-	if (!fill_functions(instance, hooks_from, accessors_from) ||
+	for (int i = 0; i < LIBPQ_FUNCTION_COUNT; i++) {
+		void *real = loader_symbol(libpq, function_names[i]);
+		instance->function[i] = real && i < LIBPQ_HOOK_COUNT ? wrapped(function_names[i], real) : real;
+	}
+	if (!instance->api.PQconnectdb || !instance->api.PQfinish || !instance->api.PQstatus ||
 	    !loader_find((const void *)instance->api.PQstatus, &found))
 		return false;
 	instance->libpq = found.dlfo_link_map;
@@ -96,28 +98,48 @@ static bool describe(struct instance *instance, void *hooks_from, void *accessor
 	return true;
 }
 
+static const struct link_map *object_of(const void *address) {
+	struct dl_find_object found;
+	return address && loader_find(address, &found) ? found.dlfo_link_map : NULL;
+}
+
+/* The libpq that was linked into the program or a library of it. */
+static const struct link_map *startup_libpq(void) {
+	for (const struct link_map *object = NULL; (object = loader_next_startup_object(object));)
+		if (is_libpq(object))
+			return object;
+	return NULL;
+}
+
+/* What lazy binding would find: the global scope, then what the caller brought in with it. Asks the loader, which takes
+ * its lock; a reference that this counts is given back, so that the caller can still be unloaded. dlsym is given a
+ * handle of dlopen, never a link_map: on an object loaded as a dependency it would crash (empty search list). */
+static const struct link_map *ask_loader(const struct link_map *caller) {
+	const struct link_map *libpq = object_of(loader_dlsym(RTLD_NEXT, "PQstatus"));
+	if (libpq || !caller->l_name[0])
+		return libpq;
+	void *scope = loader_real_dlopen()(caller->l_name, RTLD_LAZY | RTLD_NOLOAD);
+	if (!scope)
+		return NULL;
+	libpq = object_of(loader_dlsym(scope, "PQstatus"));
+	loader_real_dlclose()(scope);
+	return libpq;
+}
+
 /*
  * In this order:
- *  1. the object that the caller's bound PQ* sibling lies in; by RTLD_NEXT if that leads to the same sibling,
- *     so that wrappers preloaded behind us stay in the chain;
- *  2. nothing bound yet: RTLD_NEXT, which is what lazy binding would do for a libpq in the global scope;
- *  3. the caller's own scope, for a libpq that came in with it RTLD_LOCAL.
+ *  1. the object that the caller's bound PQ* sibling lies in: the dynamic linker's own decision, read without a lock;
+ *  2. nothing bound yet: a libpq loaded before main is first in every scope;
+ *  3. else the loader is asked.
  */
 static bool resolve(struct instance *instance, const struct link_map *caller) {
 	const char *sibling = NULL;
-	struct dl_find_object target;
-	uintptr_t bound = bound_sibling(caller, &sibling);
-	if (bound && loader_dlsym(RTLD_NEXT, sibling) == (void *)bound)
-		return describe(instance, RTLD_NEXT, RTLD_NEXT);
-	if (bound && loader_find((const void *)bound, &target)) {
-		void *handle = handle_of(target.dlfo_link_map);
-		if (handle && describe(instance, handle, handle))
-			return true;
-	}
-	if (describe(instance, RTLD_NEXT, RTLD_NEXT))
-		return true;
-	void *scope = handle_of(caller);
-	return scope && describe(instance, scope, scope);
+	const struct link_map *libpq = object_of((const void *)bound_sibling(caller, &sibling));
+	if (!libpq || !is_libpq(libpq))
+		libpq = startup_libpq();
+	if (!libpq)
+		libpq = ask_loader(caller);
+	return libpq && describe(instance, libpq);
 }
 
 /* The candidate is stored if no equal one is known; threads that race may store it twice, which is harmless. */
@@ -160,23 +182,28 @@ static uint64_t cache_word(uintptr_t caller, bool is_internal, uint32_t instance
 }
 
 static struct instance_binding bind_to(uint32_t number, bool is_internal) {
-	bool is_known = number < INSTANCES_MAX;
-	return (struct instance_binding){is_known ? &instances[number].api : NULL, number, is_internal};
+	return (struct instance_binding){&instances[number].api, number, is_internal};
+}
+
+/* More copies than we keep: the call is forwarded as if it were libpq's own, and not recorded. */
+static struct instance_binding bind_beyond(const struct instance *candidate) {
+	static __thread struct libpq_api api;
+	api = candidate->api;
+	return (struct instance_binding){&api, INSTANCES_MAX, true};
 }
 
 static struct instance_binding find(uintptr_t caller, uint32_t generation) {
 	struct instance candidate = {0};
-	struct dl_find_object object;
-	if (!loader_find((const void *)caller, &object) || !resolve(&candidate, object.dlfo_link_map)) {
-		/* Generated code, or a caller that no libpq can be found for: what everyone else would get. */
-		if (!describe(&candidate, RTLD_NEXT, RTLD_NEXT))
-			return bind_to(INSTANCES_MAX, false);
-	}
+	const struct link_map *object = object_of((const void *)caller);
+	const struct link_map *fallback = object ? NULL : startup_libpq(); /* generated code */
+	if (!(object && resolve(&candidate, object)) && !(fallback && describe(&candidate, fallback)))
+		return (struct instance_binding){NULL, INSTANCES_MAX, false};
 	bool is_internal = caller >= candidate.start && caller < candidate.end;
 	uint32_t number = remember(&candidate);
-	if (number < INSTANCES_MAX)
-		atomic_store_explicit(cache_place(caller), cache_word(caller, is_internal, number, generation),
-				      memory_order_relaxed);
+	if (number == INSTANCES_MAX)
+		return bind_beyond(&candidate);
+	atomic_store_explicit(cache_place(caller), cache_word(caller, is_internal, number, generation),
+			      memory_order_relaxed);
 	return bind_to(number, is_internal);
 }
 
@@ -184,11 +211,8 @@ __thread uint32_t instance_named_by_thunk;
 
 uint32_t instance_of_function(const void *function) {
 	struct instance candidate = {0};
-	struct dl_find_object object;
-	if (!loader_find(function, &object))
-		return INSTANCES_MAX;
-	void *handle = handle_of(object.dlfo_link_map);
-	return handle && describe(&candidate, handle, handle) ? remember(&candidate) : INSTANCES_MAX;
+	const struct link_map *object = object_of(function);
+	return object && is_libpq(object) && describe(&candidate, object) ? remember(&candidate) : INSTANCES_MAX;
 }
 
 struct instance_binding instance_of_caller(const void *caller) {

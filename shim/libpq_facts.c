@@ -1,10 +1,13 @@
 #include "shim/libpq_facts.h"
 
-#include <malloc.h>
 #include <stddef.h>
 
 #include "shim/failure.h"
 #include "shim/ledger_file.h"
+
+/* Smaller than a PGconn of any version (12: 1 400 bytes), and reaches the SQLSTATE in all of 12 to 18 (at most 522). Not
+ * malloc_usable_size: a program may bring its own allocator without it. */
+#define PGCONN_SEARCHED_BYTES 640u
 
 static enum lease_outcome outcome_of(ConnStatusType status) {
 	return status == CONNECTION_OK ? LEASE_ESTABLISHED : status == CONNECTION_BAD ? LEASE_FAILED : LEASE_PENDING;
@@ -38,7 +41,7 @@ static struct ledger_endpoint_facts endpoint_of(const struct libpq_api *api, con
 struct lease_facts libpq_facts(const struct libpq_api *api, const PGconn *conn) {
 	struct lease_facts facts = {.outcome = outcome_of(api->PQstatus(conn))};
 	if (facts.outcome == LEASE_FAILED)
-		facts.failure = failure_classify(api->PQerrorMessage(conn), conn, malloc_usable_size((void *)conn));
+		facts.failure = failure_classify(api->PQerrorMessage(conn), conn, PGCONN_SEARCHED_BYTES);
 	if (facts.outcome != LEASE_FAILED || failure_was_contacted((enum failure_reason)facts.failure))
 		facts.endpoint = endpoint_of(api, conn, facts.outcome);
 	facts.is_unix_socket = facts.endpoint.host && facts.endpoint.host[0] == '/';

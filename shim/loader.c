@@ -30,6 +30,13 @@ loader_dlopen_function *loader_real_dlopen(void) {
 	return real;
 }
 
+loader_dlclose_function *loader_real_dlclose(void) {
+	static loader_dlclose_function *_Atomic real;
+	if (!real)
+		real = (loader_dlclose_function *)find_real("dlclose");
+	return real;
+}
+
 void *loader_dlsym(void *handle, const char *name) {
 	return loader_real_dlsym()(handle, name);
 }
@@ -39,6 +46,85 @@ void *loader_dlsym(void *handle, const char *name) {
 static const void *pointer_of(const struct link_map *object, ElfW(Addr) value) {
 	return (const void *)(value < object->l_addr ? value + object->l_addr : value);
 }
+
+/* ---- Symbols of one object ------------------------------------------------------------------------------ */
+
+struct symbol_table {
+	const ElfW(Sym) * symbols;
+	const char *strings;
+	const uint32_t *gnu_hash;
+};
+
+static bool symbol_table_of(const struct link_map *object, struct symbol_table *table) {
+	*table = (struct symbol_table){0};
+	for (const ElfW(Dyn) *entry = object->l_ld; entry && entry->d_tag != DT_NULL; entry++) {
+		const void *pointer = pointer_of(object, entry->d_un.d_ptr);
+		if (entry->d_tag == DT_SYMTAB)
+			table->symbols = pointer;
+		else if (entry->d_tag == DT_STRTAB)
+			table->strings = pointer;
+		else if (entry->d_tag == DT_GNU_HASH)
+			table->gnu_hash = pointer;
+	}
+	return table->symbols && table->strings && table->gnu_hash;
+}
+
+static uint32_t gnu_hash_of(const char *name) {
+	uint32_t hash = 5381;
+	for (; *name; name++)
+		hash = hash * 33 + (unsigned char)*name;
+	return hash;
+}
+
+static bool is_defined_as(const struct symbol_table *table, uint32_t number, const char *name) {
+	const ElfW(Sym) *symbol = &table->symbols[number];
+	return symbol->st_shndx != SHN_UNDEF && strcmp(table->strings + symbol->st_name, name) == 0;
+}
+
+/* The layout of DT_GNU_HASH: four words, a Bloom filter (not needed here), buckets, one hash per symbol whose lowest
+ * bit ends the chain. */
+void *loader_symbol(const struct link_map *object, const char *name) {
+	struct symbol_table table;
+	if (!symbol_table_of(object, &table))
+		return NULL;
+	uint32_t bucket_count = table.gnu_hash[0];
+	uint32_t first_hashed = table.gnu_hash[1];
+	const uint32_t *buckets = table.gnu_hash + 4 + table.gnu_hash[2] * (sizeof(ElfW(Addr)) / 4);
+	const uint32_t *chains = buckets + bucket_count;
+	uint32_t hash = gnu_hash_of(name);
+	uint32_t number = bucket_count ? buckets[hash % bucket_count] : 0;
+	for (; number >= first_hashed && number != 0; number++) {
+		uint32_t chain = chains[number - first_hashed];
+		if ((chain | 1) == (hash | 1) && is_defined_as(&table, number, name))
+			return (void *)(object->l_addr + table.symbols[number].st_value);
+		if (chain & 1)
+			break;
+	}
+	return NULL;
+}
+
+/* ---- What was loaded before main ---------------------------------------------------------------------------- */
+
+static const struct link_map *own_object;
+static const struct link_map *last_startup_object;
+
+void loader_remember_startup(void) {
+	struct dl_find_object own;
+	if (!loader_find((const void *)&own_object, &own))
+		return;
+	own_object = own.dlfo_link_map;
+	last_startup_object = own_object;
+	while (last_startup_object->l_next)
+		last_startup_object = last_startup_object->l_next;
+}
+
+const struct link_map *loader_next_startup_object(const struct link_map *object) {
+	if (!object)
+		object = own_object;
+	return !object || object == last_startup_object ? NULL : object->l_next;
+}
+
+/* ---- Relocations ---------------------------------------------------------------------------------------------- */
 
 bool loader_relocations_of(const struct link_map *object, struct loader_relocations *relocations) {
 	*relocations = (struct loader_relocations){.object = object};

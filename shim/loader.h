@@ -23,6 +23,19 @@ typedef void *loader_dlsym_function(void *handle, const char *name);
 typedef void *loader_dlopen_function(const char *path, int flags);
 loader_dlsym_function *loader_real_dlsym(void);
 loader_dlopen_function *loader_real_dlopen(void);
+typedef int loader_dlclose_function(void *handle);
+loader_dlclose_function *loader_real_dlclose(void);
+
+/* Address of a symbol that `object` itself defines, NULL if it does not. Reads the object's own hash table: takes no
+ * lock (dlsym waits for the loader's, which a thread may hold for ever in a forked child) and counts no
+ * reference. The object must stay loaded meanwhile. */
+void *loader_symbol(const struct link_map *object, const char *name);
+
+/* The object that this library is, and the last one that was loaded before main: between them nothing is ever
+ * unloaded. Constructor only / any time after. */
+void loader_remember_startup(void);
+const struct link_map *loader_next_startup_object(const struct link_map *object); /* NULL at the end; NULL argument:
+										     the first behind us */
 
 /* Where an object's calls through PLT and GOT lead. */
 struct loader_relocations {

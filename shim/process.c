@@ -38,6 +38,7 @@ static _Atomic int attach_state;
 static struct fork_page *fork_page;
 static _Atomic uint32_t generation;
 static char script_name[SETTINGS_TEXT_BYTES]; /* as on the command line; checked when attaching */
+static bool is_module;			      /* python -m */
 static int verbose_fd = STDERR_FILENO;
 
 bool process_is_disabled(void) {
@@ -109,28 +110,37 @@ static bool is_interpreter(const char *exe) {
 	return false;
 }
 
-/* The script is the first word that is no option. Words are copied only if they cannot be a secret: an
- * existing file, or the module name behind -m. Code behind -c and -e is neither. */
+/* The script is the first word that is no option, or the module behind -m. Words are kept only if they cannot be a
+ * secret or code: a script must be an existing file, a module name an identifier. Code comes behind an option that
+ * holds c, e or r (python -c, perl -we, php -r); a lone dash is a script on standard input. */
 static void find_script(int argc, char **argv) {
 	for (int i = 1; i < argc; i++) {
-		bool is_module = strcmp(argv[i], "-m") == 0 && i + 1 < argc;
-		if (argv[i][0] == '-' && !is_module) {
-			if (argv[i][1] == 'c' || argv[i][1] == 'e' || argv[i][1] == 'r')
-				return;
-			continue;
-		}
+		is_module = strcmp(argv[i], "-m") == 0 && i + 1 < argc;
 		const char *word = is_module ? argv[i + 1] : argv[i];
-		if (strlen(word) < sizeof script_name && ledger_text_is_harmless(word))
-			memcpy(script_name, word, strlen(word) + 1);
-		return;
+		if (word[0] != '-') {
+			if (strlen(word) < sizeof script_name && ledger_text_is_harmless(word))
+				memcpy(script_name, word, strlen(word) + 1);
+			return;
+		}
+		if (word[1] == '\0' || (word[1] != '-' && strpbrk(word, "cer")))
+			return;
 	}
+}
+
+static bool is_identifier(const char *name) {
+	for (; *name; name++)
+		if (*name != '_' && *name != '.' && !(*name >= 'a' && *name <= 'z') && !(*name >= 'A' && *name <= 'Z') &&
+		    !(*name >= '0' && *name <= '9'))
+			return false;
+	return true;
 }
 
 static const char *known_script(const char *exe) {
 	if (!script_name[0] || !is_interpreter(exe))
 		return "";
-	bool is_module = !strchr(script_name, '/') && !strchr(base_name(script_name), '.');
-	return is_module || access(script_name, F_OK) == 0 ? script_name : "";
+	if (is_module)
+		return strncmp(base_name(exe), "python", 6) == 0 && is_identifier(script_name) ? script_name : "";
+	return access(script_name, F_OK) == 0 ? script_name : "";
 }
 
 static void name_role(char role[SETTINGS_TEXT_BYTES], const char *exe, const char *script) {

@@ -47,19 +47,14 @@ static void forget_addresses(void) {
 }
 
 EXPORT int dlclose(void *handle) {
-	static int (*_Atomic real_dlclose)(void *);
-	int (*real)(void *) = atomic_load_explicit(&real_dlclose, memory_order_relaxed);
-	if (!real) {
-		real = (int (*)(void *))loader_dlsym(RTLD_NEXT, "dlclose");
-		atomic_store_explicit(&real_dlclose, real, memory_order_relaxed);
-	}
 	forget_addresses();
-	int result = real ? real(handle) : -1;
+	int result = loader_real_dlclose()(handle);
 	forget_addresses();
 	return result;
 }
 
 __attribute__((constructor)) static void start(int argc, char **argv, char **environment) {
+	loader_remember_startup();
 	real_exit = (exit_function *)loader_dlsym(RTLD_NEXT, "_exit");
 	process_init(argc, argv, environment);
 }
