@@ -284,14 +284,24 @@ void ledger_keeper_glance(struct ledger_keeper_glance *glance, const char *path)
 	ledger_file_unmap(&map);
 }
 
+/* What a process that could not record left beside the ledger goes with it. */
+static void remove_off_reason(const char *path) {
+	char link[PATH_MAX];
+	if (snprintf(link, sizeof link, "%s%s", path, LEDGER_OFF_SUFFIX) < (int)sizeof link)
+		unlink(link);
+}
+
 bool ledger_keeper_remove_ended(const struct ledger_keeper_glance *glance, const char *path) {
 	struct ledger_keeper_glance now;
 	struct stat file;
 	ledger_keeper_glance(&now, path);
 	if (now.state != LEDGER_KEEPER_ENDED || lstat(path, &file) != 0)
 		return false;
-	return file.st_ino == glance->file.st_ino && file.st_dev == glance->file.st_dev &&
-		file.st_ino == now.file.st_ino && file.st_dev == now.file.st_dev && unlink(path) == 0;
+	if (file.st_ino != glance->file.st_ino || file.st_dev != glance->file.st_dev ||
+	    file.st_ino != now.file.st_ino || file.st_dev != now.file.st_dev || unlink(path) != 0)
+		return false;
+	remove_off_reason(path);
+	return true;
 }
 
 /* ---- The run's own ledger ---------------------------------------------------------------------------------- */
@@ -344,6 +354,7 @@ static const char *create_file(struct ledger_keeper *keeper, const char *size_te
 	struct ledger_run_facts facts = {
 		.tool_version = PQLEASE_VERSION, .made_by_run = true, .command = words};
 	uint64_t size_bytes = ledger_keeper_size_bytes(size_text);
+	remove_off_reason(keeper->path);
 	enum ledger_file_status status = ledger_file_create(&map, keeper->path, size_bytes, &facts);
 	if (status == LEDGER_FILE_EXISTS) {
 		const char *reason = remove_predecessor(keeper->path);
@@ -422,7 +433,9 @@ void ledger_keeper_close(struct ledger_keeper *keeper) {
 }
 
 void ledger_keeper_discard(struct ledger_keeper *keeper) {
-	if (keeper->header)
+	if (keeper->header) {
 		unlink(keeper->path);
+		remove_off_reason(keeper->path);
+	}
 	ledger_keeper_close(keeper);
 }

@@ -635,6 +635,13 @@ static enum ledger_reader_status check_owner(int descriptor) {
 								    : LEDGER_READER_FOREIGN;
 }
 
+static void read_off_reason(struct model *model, const char *path) {
+	char reason[256];
+	char *link = arena_text(&model->arena, "%s%s", path, LEDGER_OFF_SUFFIX);
+	ssize_t length = readlink(link, reason, sizeof reason);
+	model->run.off_reason = arena_copy(&model->arena, reason, length > 0 ? (size_t)length : 0);
+}
+
 enum ledger_reader_status ledger_reader_read(struct model *model, const char *path) {
 	int descriptor = -1;
 	enum ledger_reader_status status = open_ledger(path, &descriptor);
@@ -643,6 +650,8 @@ enum ledger_reader_status ledger_reader_read(struct model *model, const char *pa
 	status = check_owner(descriptor);
 	if (status == LEDGER_READER_OK)
 		status = ledger_reader_read_from(model, descriptor);
+	if (status == LEDGER_READER_OK)
+		read_off_reason(model, path);
 	int saved_errno = errno;
 	close(descriptor);
 	errno = saved_errno;
@@ -654,7 +663,7 @@ enum ledger_reader_status ledger_reader_read_from(struct model *model, int descr
 	enum ledger_reader_status status = ledger_image_open(&reading.image, descriptor);
 	if (status != LEDGER_READER_OK)
 		return status;
-	*model = (struct model){0};
+	*model = (struct model){.run.off_reason = ""};
 	reading.octave_is_taken = arena_array(
 		&model->arena, ledger_image_capacity(&reading.image, LEDGER_OCTAVES), sizeof(bool));
 	reading.strings = ledger_image_copy_strings(&reading.image, &model->arena);

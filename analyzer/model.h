@@ -137,6 +137,8 @@ struct model_run {
 	uint8_t boot_id[MODEL_BOOT_ID_BYTES]; /* zero: unknown */
 	uint64_t pid_namespace;
 	uint64_t created_realtime_ns; /* the same instant on both clocks */
+	/* What a process that could not record said, "" if none did. Beside the ledger, so anybody may have said it. */
+	const char *off_reason;
 	uint64_t created_ns;
 	int32_t creator_pid;
 	uint64_t creator_start_ticks;

@@ -63,6 +63,7 @@ struct report_trust {
 	int64_t processes;
 	struct report_lost lost;
 	int64_t history_overwritten;
+	const char *off_reason; /* what a process that could not record said, NULL if none did */
 };
 
 struct report_totals {

@@ -159,11 +159,22 @@ static void report_counts(struct reasons *reasons, const struct model *model) {
 			"peaks are upper bounds: processes ended without a mark while they held connections");
 }
 
+static void report_off(struct report_trust *trust, struct reasons *reasons, const struct model *model) {
+	if (model->run.off_reason == NULL || *model->run.off_reason == '\0')
+		return;
+	trust->ok = false;
+	trust->off_reason = model->run.off_reason;
+	add_reason(reasons, arena_text(reasons->arena, "recording was off in at least one process: %s",
+				       model->run.off_reason));
+}
+
 static void report_nothing(struct report_trust *trust, struct reasons *reasons, const struct model *model,
 			   const char *unrecorded_reason) {
 	if (model->process_total > 0)
 		return;
 	trust->ok = false;
+	if (trust->off_reason != NULL)
+		return;
 	add_reason(reasons,
 		   model->run.is_live ? "nothing is recorded yet: no process has called libpq so far"
 				      : "nothing was recorded: no process called libpq with the shim loaded");
@@ -178,6 +189,7 @@ void trust_judge(struct report_trust *trust, struct arena *arena, const struct m
 				       .processes = (int64_t)model->process_total,
 				       .history_overwritten = (int64_t)model->history_overwritten};
 	fill_lost(&trust->lost, model);
+	report_off(trust, &reasons, model);
 	report_nothing(trust, &reasons, model, unrecorded_reason);
 	judge_losses(trust, &reasons, model);
 	judge_notes(trust, &reasons, model);

@@ -44,6 +44,9 @@ static bool is_unrecorded(const struct verdict_facts *facts) {
 }
 
 static const char *say_unrecorded(const struct verdict_facts *facts) {
+	if (facts->report->trust.off_reason != NULL)
+		return arena_text(facts->arena, "Nothing was recorded, so nothing can be said: %s.",
+				  facts->report->trust.off_reason);
 	return facts->report->run.live
 		? "Nothing is recorded yet: no process has called libpq so far."
 		: "Nothing was recorded, so nothing can be said: no process called libpq with the "

@@ -33,6 +33,10 @@
 
 #define LEDGER_HEADER_BYTES 8192u
 
+/* A process that could not record leaves a symbolic link at the ledger's path with this suffix; its target is the
+ * reason in words. Anybody may have made it: it makes a report less trusted, never more. */
+#define LEDGER_OFF_SUFFIX ".off"
+
 /* ---- Extents ------------------------------------------------------------------------------
  * The file has its full length from the start but its space is allocated in extents, so that a
  * full tmpfs is an error from madvise(2) and not a SIGBUS in the host. A bit in extent_ready says

@@ -203,7 +203,7 @@ static void change_open(const struct moment *at, uint32_t number, const _Atomic 
 	if (!timeline)
 		return;
 	change_metric(at, timeline, LEDGER_METRIC_OPEN_PEAK, CELL_RAISE, as_value(before > after ? before : after));
-	for (int64_t written = after - 1; written != after; after = atomic_load(gauge)) {
+	for (int64_t written = ~after; written != after; after = atomic_load(gauge)) {
 		change_metric(at, timeline, LEDGER_METRIC_OPEN, CELL_SET, as_value(after));
 		written = after;
 	}
@@ -218,9 +218,14 @@ static void count_attempt(const struct moment *at, uint32_t number, bool has_fai
 		change_metric(at, timeline, LEDGER_METRIC_FAILURES, CELL_ADD, 1);
 }
 
+/* A ledger may hold anything: a gauge at its limit wraps as the atomic addition does. */
+static int64_t sum_of(int64_t gauge, int change) {
+	return (int64_t)((uint64_t)gauge + (uint64_t)(int64_t)change);
+}
+
 /* Returns the gauge after the change. */
 static int64_t change_gauge(_Atomic int64_t *gauge, _Atomic int64_t *peak, int change) {
-	int64_t now = atomic_fetch_add(gauge, change) + change;
+	int64_t now = sum_of(atomic_fetch_add(gauge, change), change);
 	raise_gauge_to(peak, now);
 	return now;
 }
@@ -232,9 +237,9 @@ void ledger_add_open(const struct ledger_account *account, int change, uint64_t 
 	int64_t pool_open = change_gauge(&pool->totals.open, &pool->totals.open_peak, change);
 	change_gauge(&site->open, &site->open_peak, change);
 	struct moment at = moment_of(account->ledger, now_ns);
-	change_open(&at, 0, &account->ledger->open, open - change, open);
+	change_open(&at, 0, &account->ledger->open, sum_of(open, -change), open);
 	if (pool->timeline) /* a pool without a timeline of its own has only the run's */
-		change_open(&at, pool->timeline, &pool->totals.open, pool_open - change, pool_open);
+		change_open(&at, pool->timeline, &pool->totals.open, sum_of(pool_open, -change), pool_open);
 }
 
 void ledger_add_attempt(const struct ledger_account *account, bool has_failed, uint64_t now_ns) {

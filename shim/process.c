@@ -37,12 +37,16 @@ static struct recording recording;
 static _Atomic int attach_state;
 static struct fork_page *fork_page;
 static _Atomic uint32_t generation;
+static bool was_told; /* why recording is off */
 static char script_name[SETTINGS_TEXT_BYTES]; /* as on the command line; checked when attaching */
 static bool is_module;			      /* python -m */
-static int verbose_fd = STDERR_FILENO;
+static _Atomic bool is_initialised;
 
 bool process_is_disabled(void) {
-	return settings.is_disabled || !fork_page;
+	/* A constructor of another library may connect before ours has run. */
+	if (!atomic_load_explicit(&is_initialised, memory_order_acquire))
+		process_init(0, NULL, environ);
+	return settings.is_disabled;
 }
 
 /* ---- Saying why recording is off ------------------------------------------------------------------------ */
@@ -58,7 +62,7 @@ static void say(const char *what, const char *why) {
 		memcpy(line + length, parts[i], count);
 		length += count;
 	}
-	if (write(verbose_fd, line, length) < 0)
+	if (write(STDERR_FILENO, line, length) < 0)
 		return; /* the host's stderr is closed: nobody to tell */
 }
 
@@ -235,17 +239,44 @@ static bool attach_to(struct ledger_header *ledger, bool is_forked) {
 	return true;
 }
 
-static bool attach(void) {
+/* A report must not call a run complete in which somebody could not record. Who cannot open the ledger leaves a
+ * symbolic link beside it whose target is the reason: that needs neither a descriptor nor the ledger's owner. */
+static void mark_as_off(const char *why) {
+	char path[sizeof settings.ledger_path + sizeof LEDGER_OFF_SUFFIX];
+	char reason[SETTINGS_TEXT_BYTES] = "";
+	if (access(settings.ledger_path, F_OK) != 0 && errno == ENOENT)
+		return;
+	size_t length = strlen(settings.ledger_path);
+	memcpy(path, settings.ledger_path, length);
+	memcpy(path + length, LEDGER_OFF_SUFFIX, sizeof LEDGER_OFF_SUFFIX);
+	length = strnlen(program_invocation_short_name, 64);
+	memcpy(reason, program_invocation_short_name, length);
+	memcpy(reason + length, ": ", 2);
+	memcpy(reason + length + 2, why, strnlen(why, sizeof reason - length - 3));
+	if (symlink(reason, path) != 0)
+		return; /* one is enough, and a directory that forbids it leaves nothing to be done */
+}
+
+/* Descriptors may be free again at the next call. */
+static bool is_passing(const struct ledger_map *map) {
+	return map->error_number == EMFILE || map->error_number == ENFILE;
+}
+
+static enum attach_state attach(void) {
 	if (recording.ledger) /* a forked child: the mapping is inherited */
-		return attach_to(recording.ledger, true);
+		return attach_to(recording.ledger, true) ? ATTACHED : OFF;
 	struct ledger_map map;
 	enum ledger_file_status status = open_ledger(&map);
-	if (status != LEDGER_FILE_OK) {
-		say(settings.ledger_path, status == LEDGER_FILE_SYSTEM_ERROR ? strerrordesc_np(map.error_number)
-									      : ledger_file_status_text(status));
-		return false;
+	if (status == LEDGER_FILE_OK)
+		return attach_to(map.header, false) ? ATTACHED : OFF;
+	const char *why = status == LEDGER_FILE_SYSTEM_ERROR ? strerrordesc_np(map.error_number)
+							     : ledger_file_status_text(status);
+	if (!was_told) {
+		was_told = true;
+		say(settings.ledger_path, why);
+		mark_as_off(why);
 	}
-	return attach_to(map.header, false);
+	return status == LEDGER_FILE_SYSTEM_ERROR && is_passing(&map) ? UNTRIED : OFF;
 }
 
 /* Signals and cancellation wait: whoever is interrupted here for good would leave the state ATTACHING. */
@@ -256,8 +287,7 @@ static void attach_undisturbed(void) {
 	sigfillset(&all);
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
-	bool is_attached = attach();
-	atomic_store_explicit(&attach_state, is_attached ? ATTACHED : OFF, memory_order_release);
+	atomic_store_explicit(&attach_state, attach(), memory_order_release);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	pthread_setcancelstate(cancel_state, NULL);
 	errno = saved_errno;
@@ -368,14 +398,12 @@ static void name_default_ledger(void) {
 	setenv("PQLEASE_LEDGER", settings.ledger_path, 1);
 }
 
-void process_init(int argc, char **argv, char **environment) {
+static void start_recording(char **environment) {
 	settings_read(&settings, environment);
 	if (settings.is_disabled)
 		return;
 	if (settings.problem[0])
 		say("environment", settings.problem);
-	stack_init(argv);
-	find_script(argc, argv);
 	if (!settings.ledger_path[0])
 		name_default_ledger();
 	else
@@ -388,6 +416,15 @@ void process_init(int argc, char **argv, char **environment) {
 	atomic_store(&fork_page->owner, OURS);
 	__cxa_atexit(end_at_exit, NULL, NULL);
 	at_quick_exit(end_at_quick_exit);
+}
+
+void process_init(int argc, char **argv, char **environment) {
+	if (!atomic_exchange(&is_initialised, true))
+		start_recording(environment);
+	if (settings.is_disabled || !argv)
+		return;
+	stack_init(argv);
+	find_script(argc, argv);
 	if (settings.opens_early)
 		process_recording();
 }

@@ -23,8 +23,7 @@ struct recording {
 /* Constructor only: settings, the ledger's name in the environment, exit marks. */
 void process_init(int argc, char **argv, char **environment);
 
-/* True when every hook must be a plain forward. A load; a hook that runs before our constructor (from another
- * library's) is not recorded. */
+/* True when every hook must be a plain forward. A load. */
 bool process_is_disabled(void);
 
 /* Attaches at the first call of this process (creates or joins the ledger, opens the unwinder), and again
