@@ -22,7 +22,7 @@
 enum {
 	OPTION_BYTES_MAX = 32,
 	LETTERS_BYTES_MAX = 5, /* "-XAtc"; a longer one may be a letter with its value glued to it */
-	NUMBER_BYTES_MAX = 15
+	NUMBER_BYTES_MAX = 5 /* a port, a count; a longer one may be a secret */
 };
 
 /* -p, -P and -W are where clients take a password glued to the letter; a port or a count is digits. */
@@ -34,15 +34,19 @@ static bool may_hold_glued_value(const char *word) {
 static bool is_plain_option(const char *word) {
 	if (word[0] != '-' || strlen(word) > OPTION_BYTES_MAX)
 		return false;
+	bool is_long = word[1] == '-';
 	for (const char *at = word; *at; at++)
-		if (*at != '-' && !(isascii((unsigned char)*at) && isalnum((unsigned char)*at)))
+		if (*at != '-' && !isalpha((unsigned char)*at) && (is_long || !isdigit((unsigned char)*at)))
 			return false;
-	return word[1] == '-' || word[1] == '\0' || !may_hold_glued_value(word);
+	return is_long || word[1] == '\0' || !may_hold_glued_value(word);
 }
 
-static bool is_number(const char *word) {
-	size_t length = strspn(word, "0123456789.");
-	return length > 0 && length <= NUMBER_BYTES_MAX && word[length] == '\0';
+/* Behind a one-letter option only: --pin 1234 and a lone number tell nothing about what they are. */
+static bool is_number(const char *word, const char *previous) {
+	size_t length = strspn(word, "0123456789");
+	bool is_value = previous[0] == '-' && isalpha((unsigned char)previous[1]) && previous[2] == '\0' &&
+		!strchr("PW", previous[1]);
+	return is_value && length > 0 && length <= NUMBER_BYTES_MAX && word[length] == '\0';
 }
 
 static bool is_existing_file(const char *word) {
@@ -62,7 +66,7 @@ static bool announces_secret(const char *word) {
 static const char *mask_word(const char *word, const char *previous) {
 	if (announces_secret(previous))
 		return MASKED_WORD;
-	return is_plain_option(word) || is_number(word) || is_existing_file(word) ? word : MASKED_WORD;
+	return is_plain_option(word) || is_number(word, previous) || is_existing_file(word) ? word : MASKED_WORD;
 }
 
 const char **ledger_keeper_mask_command(char *const *command) {

@@ -60,7 +60,13 @@ enum model_measure {
 enum model_phase { MODEL_PHASE_TCP, MODEL_PHASE_TLS, MODEL_PHASE_AUTH, MODEL_PHASE_COUNT };
 
 /* Which instants of findings the totals keep for what has been folded already. */
-enum model_finding_time { MODEL_UNRELEASED_SEEN, MODEL_DOUBLE_FINISH_SEEN, MODEL_INHERITED_SEEN, MODEL_FINDING_TIME_COUNT };
+/* Each enum model_left, then the misuses. */
+enum model_finding_time {
+	MODEL_LEFT_SEEN,
+	MODEL_DOUBLE_FINISH_SEEN = MODEL_LEFT_COUNT,
+	MODEL_INHERITED_SEEN,
+	MODEL_FINDING_TIME_COUNT
+};
 
 enum model_loss {
 	MODEL_LOST_LEASES,

@@ -444,8 +444,10 @@ static struct site_slots *count_site_slots(const struct building *building) {
 static void build_site(struct building *building, uint32_t number, const struct site_slots *slots) {
 	const struct model_totals *totals = &building->model->sites[number].totals;
 	const uint64_t *counter = totals->counter;
-	bool is_empty = totals->first_ns == 0 && totals->first_finding_ns[MODEL_UNRELEASED_SEEN] == 0 &&
-		slots->leases == 0;
+	uint64_t left_ns = 0;
+	for (int left = 0; left < MODEL_LEFT_COUNT; left++)
+		left_ns |= totals->first_finding_ns[MODEL_LEFT_SEEN + left];
+	bool is_empty = totals->first_ns == 0 && left_ns == 0 && slots->leases == 0;
 	if (is_empty || site_id(building, number) == REPORT_UNKNOWN)
 		return;
 	struct report_site *site = &building->report->sites[building->report->site_count++];

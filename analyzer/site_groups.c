@@ -43,8 +43,8 @@ static void add_folded(struct site_group *group, const struct model_totals *tota
 			if (totals->unreleased[left][how] == 0)
 				continue;
 			group->left[left][how].count += totals->unreleased[left][how];
-			widen(&group->left[left][how], totals->first_finding_ns[MODEL_UNRELEASED_SEEN],
-			      totals->last_finding_ns[MODEL_UNRELEASED_SEEN], 0);
+			widen(&group->left[left][how], totals->first_finding_ns[MODEL_LEFT_SEEN + left],
+			      totals->last_finding_ns[MODEL_LEFT_SEEN + left], 0);
 		}
 }
 

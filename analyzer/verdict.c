@@ -11,7 +11,8 @@ struct verdict_facts {
 	struct arena *arena;
 	uint64_t leaked;        /* established, never finished */
 	uint64_t failed_leaked; /* failed, never finished */
-	uint64_t leak_sites;
+	uint64_t leak_sites;        /* places of the first */
+	uint64_t failed_leak_sites; /* places of the second */
 	const struct report_finding *worst_leak; /* the one with the most leases */
 	uint64_t problems;                       /* findings of level error that are no leaks */
 	uint64_t suspicions;
@@ -28,9 +29,11 @@ static void gather(struct verdict_facts *facts) {
 		bool is_failed_leak = is_kind(finding, "failed-not-finished");
 		facts->leaked += is_leak ? finding->count : 0;
 		facts->failed_leaked += is_failed_leak ? finding->count : 0;
-		facts->leak_sites += is_leak || is_failed_leak;
-		if ((is_leak || is_failed_leak) &&
-		    (facts->worst_leak == NULL || finding->count > facts->worst_leak->finding->count))
+		facts->leak_sites += is_leak;
+		facts->failed_leak_sites += is_failed_leak;
+		bool is_told = is_leak || (is_failed_leak && facts->leaked == 0);
+		if (is_told && (facts->worst_leak == NULL || !is_kind(facts->worst_leak->finding, finding->kind) ||
+				finding->count > facts->worst_leak->finding->count))
 			facts->worst_leak = &facts->report->findings[i];
 		facts->problems += !is_leak && !is_failed_leak && finding->level == FINDING_ERROR;
 		facts->suspicions += finding->certainty == FINDING_SUSPICION;
@@ -76,21 +79,23 @@ static const char *say_where(const struct verdict_facts *facts) {
 				   frame->function != NULL ? frame->function : "?");
 	else if (frame != NULL && !site->frames->is_fallback && frame->function != NULL)
 		place = arena_text(facts->arena, "%s in %s", frame->function, base_name(frame->module));
-	if (facts->leak_sites == 1)
+	uint64_t sites = facts->leaked > 0 ? facts->leak_sites : facts->failed_leak_sites;
+	if (sites == 1)
 		return place != NULL ? arena_text(facts->arena, "taken at %s", place) : "from one place in the program";
 	if (place == NULL)
-		return arena_text(facts->arena, "from %" PRIu64 " places in the program", facts->leak_sites);
-	return arena_text(facts->arena, "from %" PRIu64 " places in the program, most at %s,", facts->leak_sites,
-			  place);
+		return arena_text(facts->arena, "from %" PRIu64 " places in the program", sites);
+	return arena_text(facts->arena, "from %" PRIu64 " places in the program, most at %s,", sites, place);
 }
 
 static const char *say_leak(const struct verdict_facts *facts) {
-	uint64_t count = facts->leaked + facts->failed_leaked;
-	const char *what = facts->failed_leaked == 0 ? "connection"
-		: facts->leaked == 0                 ? "failed connection"
-						     : "connection";
-	return arena_text(facts->arena, "Leak: %" PRIu64 " %s%s %s %s never finished.", count, what,
-			  count == 1 ? "" : "s", say_where(facts), count == 1 ? "was" : "were");
+	uint64_t count = facts->leaked > 0 ? facts->leaked : facts->failed_leaked;
+	const char *what = facts->leaked > 0 ? "connection" : "failed connection";
+	const char *also = facts->leaked > 0 && facts->failed_leaked > 0
+		? arena_text(facts->arena, ", nor %s %" PRIu64 " that had failed",
+			     facts->failed_leaked == 1 ? "was" : "were", facts->failed_leaked)
+		: "";
+	return arena_text(facts->arena, "Leak: %" PRIu64 " %s%s %s %s never finished%s.", count, what,
+			  count == 1 ? "" : "s", say_where(facts), count == 1 ? "was" : "were", also);
 }
 
 static bool is_distrusted(const struct verdict_facts *facts) {
@@ -147,6 +152,10 @@ static const char *say_none(const struct verdict_facts *facts) {
 				  "No leak found: of %" PRId64 " connections %" PRId64
 				  " were finished and %" PRId64 " were held by a process that was killed.",
 				  totals->established, totals->finished, totals->unreleased);
+	if (totals->established == 0 && totals->failed > 0)
+		return arena_text(facts->arena,
+				  "No connection was established: %" PRId64 " attempt%s failed, see the failures.",
+				  totals->failed, totals->failed == 1 ? "" : "s");
 	if (totals->established == 0)
 		return "No leak found: no connection was established.";
 	if (totals->established == 1)

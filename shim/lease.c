@@ -496,10 +496,35 @@ void lease_command(const void *conn, const void *caller) {
 		borrow(now, &entry, conn, caller);
 }
 
+/* Generation of a slot word; with it a slot is the same lease even after it became FREE. */
+static uint32_t slot_generation(uint64_t word) {
+	return word >> 32 & 0xffffff;
+}
+
+/* The owner's books: if it still holds the lease, it will leave nothing behind; if it has ended and the lease was
+ * counted as left open, that is taken back. A slot that was given to another lease meanwhile tells nothing. */
+static void settle_with_owner(const struct recording *now, const struct conn_entry *entry) {
+	struct ledger_slot slot = {.ledger = now->ledger, .number = entry->slot};
+	struct ledger_lease *lease = entry->slot != LEDGER_NO_SLOT ? ledger_slot_lease(&slot) : NULL;
+	uint64_t word = lease ? atomic_load_explicit(&lease->word, memory_order_acquire) : 0;
+	if (!lease || slot_generation(word) != slot_generation(entry->word))
+		return;
+	if ((word >> 56) != LEDGER_LEASE_FREE) {
+		atomic_fetch_or_explicit(&lease->flags, LEDGER_LEASE_FINISHED_ELSEWHERE, memory_order_relaxed);
+		return;
+	}
+	uint32_t flags = atomic_fetch_and_explicit(&lease->flags, ~(uint32_t)LEDGER_LEASE_LEFT, memory_order_relaxed);
+	struct ledger_account account = {now->ledger, lease->pool, lease->site};
+	uint32_t how = flags >> LEDGER_LEASE_LEFT_HOW_SHIFT;
+	if ((flags & LEDGER_LEASE_LEFT) && how < LEDGER_HOW_ENDED_COUNT)
+		ledger_take_back_unreleased(&account, (enum ledger_how_ended)how, ledger_now_ns());
+}
+
 /* The lease is another process's; this ends its session all the same. */
 static void finish_inherited(const struct recording *now, const struct conn_entry *entry, const void *conn,
 			     const void *caller) {
 	borrow(now, entry, conn, caller);
+	settle_with_owner(now, entry);
 	struct ledger_account account = {now->ledger, LEDGER_POOL_OTHER, site_here(now, caller)};
 	conn_table_finish(conn);
 	ledger_add(&account, LEDGER_INHERITED_FINISH, 1, ledger_now_ns());

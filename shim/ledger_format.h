@@ -172,9 +172,10 @@ enum ledger_counter {
 	LEDGER_COUNTER_COUNT = 24
 };
 
+/* What has instants of its own: each enum ledger_left, then the misuses. */
 enum ledger_finding_time {
-	LEDGER_FINDING_UNRELEASED,
-	LEDGER_FINDING_DOUBLE_FINISH,
+	LEDGER_FINDING_LEFT,
+	LEDGER_FINDING_DOUBLE_FINISH = LEDGER_LEFT_COUNT,
 	LEDGER_FINDING_INHERITED,
 	LEDGER_FINDING_TIME_COUNT
 };
@@ -190,7 +191,7 @@ struct ledger_totals {
 	_Atomic int64_t open_peak;   /* upper bound if a process was killed while it held leases */
 	_Atomic int64_t in_use;      /* gauge for the peak */
 	_Atomic int64_t in_use_peak;
-	/* Of the leases counted in unreleased: when they were taken. Of misuse: when it was seen. */
+	/* LEDGER_FINDING_LEFT + enum ledger_left: when the leases counted in unreleased were taken. Of misuse: when it was seen. */
 	_Atomic uint64_t inverted_first_finding_ns[LEDGER_FINDING_TIME_COUNT];
 	_Atomic uint64_t last_finding_ns[LEDGER_FINDING_TIME_COUNT];
 	struct ledger_histogram time[LEDGER_MEASURE_COUNT];
@@ -404,7 +405,10 @@ enum ledger_lease_flag {
 	LEDGER_LEASE_TRANSACTION_FAILED = 1u << 5,
 	LEDGER_LEASE_ACTIVE = 1u << 6, /* a command is in flight */
 	LEDGER_LEASE_UNIX_SOCKET = 1u << 7,
-	LEDGER_LEASE_GSS = 1u << 8
+	LEDGER_LEASE_GSS = 1u << 8,
+	LEDGER_LEASE_FINISHED_ELSEWHERE = 1u << 9, /* a forked child called PQfinish: the session is over */
+	LEDGER_LEASE_LEFT = 1u << 10		   /* of a FREE slot: counted as unreleased, until it is reused */
+#define LEDGER_LEASE_LEFT_HOW_SHIFT 24u		   /* enum ledger_how_ended of LEDGER_LEASE_LEFT */
 };
 
 struct ledger_lease {

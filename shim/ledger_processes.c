@@ -110,20 +110,32 @@ static void keep_example(const struct ledger_account *account, const struct ledg
 	ledger_example_add(account, &ended);
 }
 
+static void fold_left(const struct ledger_account *account, struct ledger_lease *lease, enum ledger_left left,
+		      enum ledger_how_ended how, uint64_t ended_ns) {
+	uint64_t taken_ns = lease->established_ns ? lease->established_ns : lease->begun_ns;
+	uint64_t until_ns = ended_ns ? ended_ns : ledger_now_ns();
+	ledger_add_unreleased(account, left, how, taken_ns);
+	if (lease->flags & LEDGER_LEASE_ESTABLISHED)
+		ledger_add(account, LEDGER_LEFT_HELD_NS, until_ns - lease->held_since_ns, until_ns);
+	keep_example(account, lease, left, how, ended_ns);
+	if (left == LEDGER_LEFT_OPEN)
+		atomic_fetch_or_explicit(&lease->flags,
+					 LEDGER_LEASE_LEFT | (uint32_t)how << LEDGER_LEASE_LEFT_HOW_SHIFT,
+					 memory_order_relaxed);
+}
+
 static void fold_slot(struct ledger_slot *slot, enum ledger_how_ended how, uint64_t ended_ns) {
 	struct ledger_lease *lease = ledger_slot_lease(slot);
 	struct ledger_account account = {slot->ledger, lease->pool, lease->site};
 	enum ledger_left left = what_was_left(ledger_slot_state(slot), lease->flags);
-	uint64_t taken_ns = lease->established_ns ? lease->established_ns : lease->begun_ns;
 	if (!ledger_slot_move(slot, LEDGER_LEASE_FOLDING))
 		return;
-	ledger_add_unreleased(&account, left, how, taken_ns);
-	if (lease->flags & LEDGER_LEASE_ESTABLISHED) {
-		uint64_t until_ns = ended_ns ? ended_ns : ledger_now_ns();
-		ledger_add(&account, LEDGER_LEFT_HELD_NS, until_ns - lease->held_since_ns, until_ns);
+	if (lease->flags & LEDGER_LEASE_FINISHED_ELSEWHERE)
+		ledger_add(&account, LEDGER_FINISHED_ELSEWHERE, 1, ledger_now_ns());
+	else
+		fold_left(&account, lease, left, how, ended_ns);
+	if (lease->flags & LEDGER_LEASE_ESTABLISHED)
 		ledger_add_open(&account, -1, ledger_now_ns());
-	}
-	keep_example(&account, lease, left, how, ended_ns);
 	ledger_slot_free(slot);
 }
 
@@ -277,7 +289,9 @@ uint32_t ledger_reap(struct ledger_header *ledger, uint64_t pid_namespace) {
 
 /* exec keeps pid and start time: a RUNNING record of ours is the image before. With another start time it
  * belonged to a dead process whose number we got. */
-static void end_earlier_images(struct ledger_header *ledger, const struct ledger_process_identity *identity) {
+void ledger_process_end_earlier_images(struct ledger_header *ledger,
+				       const struct ledger_process_identity *identity) {
+	atomic_store(&own_reaper_word, reaper_word_of(identity));
 	for (uint32_t process = 0; process < records_used(ledger); process++) {
 		struct ledger_process *record;
 		uint64_t word = record_word(ledger, process, &record);
@@ -358,8 +372,7 @@ static uint32_t claim_any(struct ledger_header *ledger, const struct ledger_proc
 }
 
 uint32_t ledger_process_claim(struct ledger_header *ledger, const struct ledger_process_identity *identity) {
-	atomic_store(&own_reaper_word, reaper_word_of(identity));
-	end_earlier_images(ledger, identity);
+	ledger_process_end_earlier_images(ledger, identity);
 	reap(ledger, identity->pid_namespace, false);
 	uint32_t process = claim_any(ledger, identity, false);
 	if (process == LEDGER_NO_PROCESS) {

@@ -130,14 +130,21 @@ void ledger_add_failure(struct ledger_header *ledger, uint32_t reason, uint64_t 
 static void add_unreleased(struct ledger_totals *totals, enum ledger_left left, enum ledger_how_ended how,
 			   uint64_t when_ns) {
 	atomic_fetch_add_explicit(&totals->unreleased[left][how], 1, memory_order_relaxed);
-	raise_to(&totals->inverted_first_finding_ns[LEDGER_FINDING_UNRELEASED], ~when_ns);
-	raise_to(&totals->last_finding_ns[LEDGER_FINDING_UNRELEASED], when_ns);
+	raise_to(&totals->inverted_first_finding_ns[LEDGER_FINDING_LEFT + left], ~when_ns);
+	raise_to(&totals->last_finding_ns[LEDGER_FINDING_LEFT + left], when_ns);
 }
 
 void ledger_add_unreleased(const struct ledger_account *account, enum ledger_left left, enum ledger_how_ended how,
 			   uint64_t when_ns) {
 	add_unreleased(&account_pool(account)->totals, left, how, when_ns);
 	add_unreleased(&account_site(account)->totals, left, how, when_ns);
+}
+
+void ledger_take_back_unreleased(const struct ledger_account *account, enum ledger_how_ended how, uint64_t now_ns) {
+	struct ledger_totals *const totals[] = {&account_pool(account)->totals, &account_site(account)->totals};
+	for (size_t i = 0; i < 2; i++)
+		atomic_fetch_sub_explicit(&totals[i]->unreleased[LEDGER_LEFT_OPEN][how], 1, memory_order_relaxed);
+	ledger_add(account, LEDGER_FINISHED_ELSEWHERE, 1, now_ns);
 }
 
 void ledger_add_misuse(const struct ledger_account *account, enum ledger_counter counter,

@@ -74,6 +74,8 @@ void ledger_add_failure(struct ledger_header *ledger, uint32_t reason, uint64_t 
 /* A lease whose owner ended without releasing it; `when_ns` is when it was taken. */
 void ledger_add_unreleased(const struct ledger_account *account, enum ledger_left left, enum ledger_how_ended how,
 			   uint64_t when_ns);
+/* A lease that was counted as left open turned out to have been handed over: its session was finished after all. */
+void ledger_take_back_unreleased(const struct ledger_account *account, enum ledger_how_ended how, uint64_t now_ns);
 /* A misuse seen at the account's site, with the instants of its finding. */
 void ledger_add_misuse(const struct ledger_account *account, enum ledger_counter counter,
 		       enum ledger_finding_time finding, uint64_t now_ns);
@@ -100,6 +102,8 @@ struct ledger_process_identity {
  * processes are reaped. The caller fills the record and publishes it with ledger_process_publish.
  * LEDGER_NO_PROCESS if the table is full of living ones (counted). */
 uint32_t ledger_process_claim(struct ledger_header *ledger, const struct ledger_process_identity *identity);
+/* Ends records of this very process that an exec left RUNNING; what they held is folded. */
+void ledger_process_end_earlier_images(struct ledger_header *ledger, const struct ledger_process_identity *identity);
 void ledger_process_publish(struct ledger_header *ledger, uint32_t process);
 /* The process's own mark; what it still holds is folded. Ignored unless the record is RUNNING and of this
  * pid. Async-signal-safe. */

@@ -1,9 +1,9 @@
 #include "shim/libpq_facts.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #include "shim/failure.h"
-#include "shim/ledger_file.h"
 
 /* Smaller than a PGconn of any version (12: 1 400 bytes), and reaches the SQLSTATE in all of 12 to 18 (at most 522). Not
  * malloc_usable_size: a program may bring its own allocator without it. */
@@ -13,12 +13,16 @@ static enum lease_outcome outcome_of(ConnStatusType status) {
 	return status == CONNECTION_OK ? LEASE_ESTABLISHED : status == CONNECTION_BAD ? LEASE_FAILED : LEASE_PENDING;
 }
 
+/* Of names that no server has confirmed. ':' and '/' in a user or database are where libpq leaves the rest of a URI that
+ * it split at the wrong place; hosts need them (IPv6, socket directories). */
+#define PLAIN "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-$"
+
 /* A server that accepted the connection vouches for its names; a failed attempt's may be anything. */
-static bool may_be_stored(const char *text, enum lease_outcome outcome) {
+static bool may_be_stored(const char *text, const char *plain_characters, enum lease_outcome outcome) {
 	if (!text)
 		return true;
 	if (outcome != LEASE_ESTABLISHED)
-		return ledger_text_is_harmless(text);
+		return text[strspn(text, plain_characters)] == '\0';
 	for (; *text; text++)
 		if (*text == '@' || *text == '=' || (*text == ':' && text[1] == '/' && text[2] == '/'))
 			return false;
@@ -31,9 +35,15 @@ static struct ledger_endpoint_facts endpoint_of(const struct libpq_api *api, con
 						 .port = api->PQport(conn),
 						 .database = api->PQdb(conn),
 						 .user = api->PQuser(conn)};
-	const char *const texts[] = {endpoint.host, endpoint.port, endpoint.database, endpoint.user};
-	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-		if (!may_be_stored(texts[i], outcome))
+	const struct {
+		const char *text;
+		const char *plain_characters;
+	} parts[] = {{endpoint.host, PLAIN ":/,%"},
+		     {endpoint.port, "0123456789,"},
+		     {endpoint.database, PLAIN},
+		     {endpoint.user, PLAIN}};
+	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+		if (!may_be_stored(parts[i].text, parts[i].plain_characters, outcome))
 			return (struct ledger_endpoint_facts){0};
 	return endpoint;
 }
@@ -47,7 +57,7 @@ struct lease_facts libpq_facts(const struct libpq_api *api, const PGconn *conn) 
 	facts.is_unix_socket = facts.endpoint.host && facts.endpoint.host[0] == '/';
 	if (facts.outcome == LEASE_ESTABLISHED) {
 		const char *name = api->PQparameterStatus(conn, "application_name");
-		facts.application_name = may_be_stored(name, facts.outcome) ? name : NULL;
+		facts.application_name = may_be_stored(name, PLAIN, facts.outcome) ? name : NULL;
 		facts.backend_pid = api->PQbackendPID(conn);
 		facts.server_version = (uint32_t)api->PQserverVersion(conn);
 		facts.is_tls = api->PQsslInUse((PGconn *)conn);

@@ -38,6 +38,8 @@ static _Atomic int attach_state;
 static struct fork_page *fork_page;
 static _Atomic uint32_t generation;
 static bool was_told; /* why recording is off */
+static _Atomic uint64_t missed_calls;
+static uint32_t unwinder_notes; /* a forked child keeps its parent's unwinder: dlopen may be unusable there */
 static char script_name[SETTINGS_TEXT_BYTES]; /* as on the command line; checked when attaching */
 static bool is_module;			      /* python -m */
 static _Atomic bool is_initialised;
@@ -216,6 +218,13 @@ static uint32_t unwinder_note(void) {
 	return notes[stack_open((uint32_t)settings.stack_depth)];
 }
 
+/* What was called while this process could not record: losses, even if most were no connects. */
+static void confess_missed_calls(struct ledger_header *ledger) {
+	uint64_t missed = atomic_exchange(&missed_calls, 0);
+	if (missed > 0)
+		atomic_fetch_add_explicit(&ledger->lost[LEDGER_LOST_LEASES], missed, memory_order_relaxed);
+}
+
 static bool attach_to(struct ledger_header *ledger, bool is_forked) {
 	struct ledger_process_identity identity = identify();
 	uint32_t process = ledger_process_claim(ledger, &identity);
@@ -225,9 +234,12 @@ static bool attach_to(struct ledger_header *ledger, bool is_forked) {
 	}
 	struct ledger_process *record = ledger_unit(ledger, LEDGER_PROCESSES, process);
 	fill_record(ledger, record, &identity);
-	if (!is_forked)
+	if (!is_forked) {
 		stack_table_forget();
-	record->notes |= unwinder_note();
+		unwinder_notes = unwinder_note();
+	}
+	record->notes |= unwinder_notes;
+	confess_missed_calls(ledger);
 	ledger_process_publish(ledger, process);
 	recording = (struct recording){.ledger = ledger,
 				       .process = process,
@@ -269,6 +281,7 @@ static enum attach_state attach(void) {
 	enum ledger_file_status status = open_ledger(&map);
 	if (status == LEDGER_FILE_OK)
 		return attach_to(map.header, false) ? ATTACHED : OFF;
+	atomic_fetch_add(&missed_calls, 1);
 	const char *why = status == LEDGER_FILE_SYSTEM_ERROR ? strerrordesc_np(map.error_number)
 							     : ledger_file_status_text(status);
 	if (!was_told) {
@@ -337,7 +350,10 @@ const struct recording *process_recording(void) {
 		attach_undisturbed();
 	else if (state == ATTACHING)
 		wait_for_attaching_thread();
-	return atomic_load_explicit(&attach_state, memory_order_acquire) == ATTACHED ? &recording : NULL;
+	state = atomic_load_explicit(&attach_state, memory_order_acquire);
+	if (state == ATTACHING)
+		atomic_fetch_add(&missed_calls, 1);
+	return state == ATTACHED ? &recording : NULL;
 }
 
 const struct recording *process_recording_if_attached(void) {
@@ -375,6 +391,27 @@ static void end_at_quick_exit(void) {
 
 /* ---- The beginning ------------------------------------------------------------------------------------------------ */
 
+/* The same process was preloaded before: exec replaced its image, and with it every PGconn. The image before may have
+ * left a record that is still RUNNING; nobody but us can know that it is over. */
+static void end_image_before(void) {
+	struct ledger_map map;
+	if (settings.preloaded_pid != (uint64_t)getpid() ||
+	    ledger_file_join(&map, settings.ledger_path) != LEDGER_FILE_OK)
+		return;
+	struct ledger_process_identity identity = identify();
+	ledger_process_end_earlier_images(map.header, &identity);
+	ledger_file_unmap(&map);
+}
+
+static void name_this_process(void) {
+	char digits[12];
+	size_t at = sizeof digits;
+	digits[--at] = '\0';
+	for (uint32_t rest = (uint32_t)getpid(); rest > 0; rest /= 10)
+		digits[--at] = (char)('0' + rest % 10);
+	setenv("PQLEASE_PID", digits + at, 1);
+}
+
 /* Children may run in another directory. */
 static void make_ledger_path_absolute(void) {
 	char path[sizeof settings.ledger_path];
@@ -408,6 +445,8 @@ static void start_recording(char **environment) {
 		name_default_ledger();
 	else
 		make_ledger_path_absolute();
+	end_image_before();
+	name_this_process();
 	if (!make_fork_page()) {
 		say("recording is off", "the kernel has no MADV_WIPEONFORK or no memory");
 		settings.is_disabled = 1;

@@ -80,6 +80,7 @@ static const struct setting settings_table[] = {
 	{"PQLEASE_SCRIPT_FRAMES", parse_number, FIELD(script_frames), 64},
 	{"PQLEASE_DISABLE", parse_number, FIELD(is_disabled), 1},
 	{"PQLEASE_VERBOSE", parse_number, FIELD(is_verbose), 1},
+	{"PQLEASE_PID", parse_number, FIELD(preloaded_pid), INT32_MAX},
 	{"PQLEASE_OPEN", parse_open, 0, 0},
 };
 

@@ -57,7 +57,7 @@ static void what_cannot_be_a_secret_is_kept(void **state) {
 	(void)state;
 	ASSERT_MASKED("psql -XAtc ***", "psql", "-XAtc", "select 'x'");
 	ASSERT_MASKED("psql -h /tmp -p 5432 --no-psqlrc", "psql", "-h", "/tmp", "-p", "5432", "--no-psqlrc");
-	ASSERT_MASKED("pgbench -c8 -j 2 -P5 127.0.0.1", "pgbench", "-c8", "-j", "2", "-P5", "127.0.0.1");
+	ASSERT_MASKED("pgbench -c8 -j 2 -P5 ***", "pgbench", "-c8", "-j", "2", "-P5", "127.0.0.1");
 	ASSERT_MASKED("a - --", "a", "-", "--");
 }
 
@@ -73,7 +73,9 @@ static void what_may_be_a_secret_is_masked(void **state) {
 static void the_word_after_a_secret_option_is_masked(void **state) {
 	(void)state;
 	ASSERT_MASKED("x --password ***", "x", "--password", "123");
-	ASSERT_MASKED("x --API-Token *** 5", "x", "--API-Token", "/tmp", "5");
+	ASSERT_MASKED("x --API-Token *** ***", "x", "--API-Token", "/tmp", "5");
+	ASSERT_MASKED("x --pin *** *** -W *** -p ***", "x", "--pin", "1234", "4711", "-W", "99", "-p", "98765432");
+	ASSERT_MASKED("x ***", "x", "--hunter2secret");
 	ASSERT_MASKED("x --pw *** --key ***", "x", "--pw", "1", "--key", "-a");
 	ASSERT_MASKED("x --client-secret ***", "x", "--client-secret", "7");
 }
@@ -91,10 +93,10 @@ static void long_commands_are_cut(void **state) {
 	char *words[64];
 	(void)state;
 	for (int i = 0; i < 63; i++)
-		words[i] = "1";
+		words[i] = "-x";
 	words[63] = NULL;
 	const char **masked = ledger_keeper_mask_command(words);
-	assert_string_equal("1", masked[LEDGER_COMMAND_WORDS - 1]);
+	assert_string_equal("-x", masked[LEDGER_COMMAND_WORDS - 1]);
 	assert_null(masked[LEDGER_COMMAND_WORDS]);
 	free(masked);
 }

@@ -216,8 +216,8 @@ static void test_failures_and_findings_remember_their_times(void **state) {
 	assert_int_equal(90, failure->last_ns);
 	const struct ledger_site *site = ledger_unit(ledger, LEDGER_SITES, LEDGER_SITE_NONE);
 	assert_int_equal(3, site->totals.unreleased[LEDGER_LEFT_OPEN][LEDGER_ENDED_EXIT]);
-	assert_int_equal(20, ~site->totals.inverted_first_finding_ns[LEDGER_FINDING_UNRELEASED]);
-	assert_int_equal(90, site->totals.last_finding_ns[LEDGER_FINDING_UNRELEASED]);
+	assert_int_equal(20, ~site->totals.inverted_first_finding_ns[LEDGER_FINDING_LEFT + LEDGER_LEFT_OPEN]);
+	assert_int_equal(90, site->totals.last_finding_ns[LEDGER_FINDING_LEFT + LEDGER_LEFT_OPEN]);
 	assert_int_equal(21, ~site->totals.inverted_first_finding_ns[LEDGER_FINDING_DOUBLE_FINISH]);
 	assert_int_equal(91, site->totals.last_finding_ns[LEDGER_FINDING_DOUBLE_FINISH]);
 	assert_int_equal(3, shim_support_counter(ledger, LEDGER_DOUBLE_FINISH));

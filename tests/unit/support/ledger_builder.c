@@ -218,8 +218,8 @@ void ledger_builder_peak(struct ledger_builder *builder, struct ledger_builder_a
 static void fold(struct ledger_totals *totals, enum ledger_left left, enum ledger_how_ended how,
 		 uint64_t taken_ns) {
 	totals->unreleased[left][how]++;
-	raise_to(&totals->inverted_first_finding_ns[LEDGER_FINDING_UNRELEASED], ~taken_ns);
-	raise_to(&totals->last_finding_ns[LEDGER_FINDING_UNRELEASED], taken_ns);
+	raise_to(&totals->inverted_first_finding_ns[LEDGER_FINDING_LEFT + left], ~taken_ns);
+	raise_to(&totals->last_finding_ns[LEDGER_FINDING_LEFT + left], taken_ns);
 }
 
 void ledger_builder_fold(struct ledger_builder *builder, struct ledger_builder_account account,
