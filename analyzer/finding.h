@@ -27,7 +27,7 @@ struct finding_example {
 	int32_t backend_pid; /* 0: unknown */
 	uint64_t taken_ns;
 	uint64_t age_ns;
-	const char *test; /* "" unknown */
+	const char *test;    /* "" unknown */
 	uint32_t taken_site; /* where it was taken, which may be elsewhere than the finding */
 };
 

@@ -22,7 +22,7 @@
 enum {
 	OPTION_BYTES_MAX = 32,
 	LETTERS_BYTES_MAX = 5, /* "-XAtc"; a longer one may be a letter with its value glued to it */
-	NUMBER_BYTES_MAX = 5 /* a port, a count; a longer one may be a secret */
+	NUMBER_BYTES_MAX = 5   /* a port, a count; a longer one may be a secret */
 };
 
 /* -p, -P and -W are where clients take a password glued to the letter; a port or a count is digits. */
@@ -66,7 +66,8 @@ static bool announces_secret(const char *word) {
 static const char *mask_word(const char *word, const char *previous) {
 	if (announces_secret(previous))
 		return MASKED_WORD;
-	return is_plain_option(word) || is_number(word, previous) || is_existing_file(word) ? word : MASKED_WORD;
+	return is_plain_option(word) || is_number(word, previous) || is_existing_file(word) ? word
+											    : MASKED_WORD;
 }
 
 const char **ledger_keeper_mask_command(char *const *command) {

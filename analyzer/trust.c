@@ -164,8 +164,9 @@ static void report_off(struct report_trust *trust, struct reasons *reasons, cons
 		return;
 	trust->ok = false;
 	trust->off_reason = model->run.off_reason;
-	add_reason(reasons, arena_text(reasons->arena, "recording was off in at least one process: %s",
-				       model->run.off_reason));
+	add_reason(reasons,
+		   arena_text(reasons->arena, "recording was off in at least one process: %s",
+			      model->run.off_reason));
 }
 
 static void report_nothing(struct report_trust *trust, struct reasons *reasons, const struct model *model,

@@ -9,10 +9,10 @@
 struct verdict_facts {
 	const struct report *report;
 	struct arena *arena;
-	uint64_t leaked;        /* established, never finished */
-	uint64_t failed_leaked; /* failed, never finished */
-	uint64_t leak_sites;        /* places of the first */
-	uint64_t failed_leak_sites; /* places of the second */
+	uint64_t leaked;                         /* established, never finished */
+	uint64_t failed_leaked;                  /* failed, never finished */
+	uint64_t leak_sites;                     /* places of the first */
+	uint64_t failed_leak_sites;              /* places of the second */
 	const struct report_finding *worst_leak; /* the one with the most leases */
 	uint64_t problems;                       /* findings of level error that are no leaks */
 	uint64_t suspicions;
@@ -32,8 +32,9 @@ static void gather(struct verdict_facts *facts) {
 		facts->leak_sites += is_leak;
 		facts->failed_leak_sites += is_failed_leak;
 		bool is_told = is_leak || (is_failed_leak && facts->leaked == 0);
-		if (is_told && (facts->worst_leak == NULL || !is_kind(facts->worst_leak->finding, finding->kind) ||
-				finding->count > facts->worst_leak->finding->count))
+		if (is_told &&
+		    (facts->worst_leak == NULL || !is_kind(facts->worst_leak->finding, finding->kind) ||
+		     finding->count > facts->worst_leak->finding->count))
 			facts->worst_leak = &facts->report->findings[i];
 		facts->problems += !is_leak && !is_failed_leak && finding->level == FINDING_ERROR;
 		facts->suspicions += finding->certainty == FINDING_SUSPICION;
@@ -81,7 +82,8 @@ static const char *say_where(const struct verdict_facts *facts) {
 		place = arena_text(facts->arena, "%s in %s", frame->function, base_name(frame->module));
 	uint64_t sites = facts->leaked > 0 ? facts->leak_sites : facts->failed_leak_sites;
 	if (sites == 1)
-		return place != NULL ? arena_text(facts->arena, "taken at %s", place) : "from one place in the program";
+		return place != NULL ? arena_text(facts->arena, "taken at %s", place)
+				     : "from one place in the program";
 	if (place == NULL)
 		return arena_text(facts->arena, "from %" PRIu64 " places in the program", sites);
 	return arena_text(facts->arena, "from %" PRIu64 " places in the program, most at %s,", sites, place);
@@ -154,7 +156,8 @@ static const char *say_none(const struct verdict_facts *facts) {
 				  totals->established, totals->finished, totals->unreleased);
 	if (totals->established == 0 && totals->failed > 0)
 		return arena_text(facts->arena,
-				  "No connection was established: %" PRId64 " attempt%s failed, see the failures.",
+				  "No connection was established: %" PRId64
+				  " attempt%s failed, see the failures.",
 				  totals->failed, totals->failed == 1 ? "" : "s");
 	if (totals->established == 0)
 		return "No leak found: no connection was established.";

@@ -52,8 +52,9 @@ static struct place *place_of(uintptr_t conn) {
 
 /* Takes a place for writing: its version becomes odd, before anything else of it changes. */
 static bool lock_version(struct place *place, uint32_t version) {
-	if (version & 1 || !atomic_compare_exchange_strong_explicit(&place->version, &version, version + 1,
-								    memory_order_acq_rel, memory_order_relaxed))
+	if (version & 1 ||
+	    !atomic_compare_exchange_strong_explicit(&place->version, &version, version + 1,
+						     memory_order_acq_rel, memory_order_relaxed))
 		return false;
 	atomic_thread_fence(memory_order_release);
 	return true;
@@ -66,7 +67,8 @@ static void unlock(struct place *place) {
 /* A place that holds no connection, for `conn`. */
 static bool lock_unused(struct place *place, uintptr_t conn) {
 	uint32_t version = atomic_load_explicit(&place->version, memory_order_acquire);
-	if (atomic_load_explicit(&place->state, memory_order_relaxed) == CONN_HELD || !lock_version(place, version))
+	if (atomic_load_explicit(&place->state, memory_order_relaxed) == CONN_HELD ||
+	    !lock_version(place, version))
 		return false;
 	atomic_store_explicit(&place->conn, conn, memory_order_relaxed);
 	return true;
@@ -76,7 +78,8 @@ static bool lock_unused(struct place *place, uintptr_t conn) {
  * place changes hands only with its version, so the one looked at is the one locked. */
 static bool lock_own(struct place *place, uintptr_t conn) {
 	uint32_t version = atomic_load_explicit(&place->version, memory_order_acquire);
-	return atomic_load_explicit(&place->conn, memory_order_relaxed) == conn && lock_version(place, version);
+	return atomic_load_explicit(&place->conn, memory_order_relaxed) == conn &&
+		lock_version(place, version);
 }
 
 static struct place *lock_free_place(uintptr_t conn) {
@@ -145,12 +148,14 @@ struct conn_entry conn_table_find(const void *conn) {
 
 static bool change_state(const void *conn, uint32_t from, uint32_t to) {
 	struct place *place = conn ? place_of((uintptr_t)conn) : NULL;
-	return place && atomic_compare_exchange_strong_explicit(&place->state, &from, to, memory_order_acq_rel,
-								memory_order_relaxed);
+	return place &&
+		atomic_compare_exchange_strong_explicit(&place->state, &from, to, memory_order_acq_rel,
+							memory_order_relaxed);
 }
 
 bool conn_table_finish(const void *conn) {
-	return change_state(conn, CONN_HELD, CONN_FINISHED) || change_state(conn, CONN_BORROWED, CONN_FINISHED);
+	return change_state(conn, CONN_HELD, CONN_FINISHED) ||
+		change_state(conn, CONN_BORROWED, CONN_FINISHED);
 }
 
 bool conn_table_borrow(const void *conn) {

@@ -26,9 +26,11 @@ static bool read_at(int fd, void *to, size_t length_bytes, uint64_t offset) {
 
 static bool read_segments(struct elf_dynamic *elf) {
 	return read_at(elf->fd, &elf->header, sizeof elf->header, 0) &&
-	       memcmp(elf->header.e_ident, ELFMAG, SELFMAG) == 0 && elf->header.e_ident[EI_CLASS] == ELFCLASS64 &&
-	       elf->header.e_phentsize == sizeof *elf->segments && elf->header.e_phnum <= SEGMENTS_MAX &&
-	       read_at(elf->fd, elf->segments, elf->header.e_phnum * sizeof *elf->segments, elf->header.e_phoff);
+		memcmp(elf->header.e_ident, ELFMAG, SELFMAG) == 0 &&
+		elf->header.e_ident[EI_CLASS] == ELFCLASS64 &&
+		elf->header.e_phentsize == sizeof *elf->segments && elf->header.e_phnum <= SEGMENTS_MAX &&
+		read_at(elf->fd, elf->segments, elf->header.e_phnum * sizeof *elf->segments,
+			elf->header.e_phoff);
 }
 
 static bool read_dynamic(struct elf_dynamic *elf) {
@@ -63,7 +65,8 @@ static bool names_library(const struct elf_dynamic *elf, const char *prefix) {
 	for (size_t i = 0; strings && i < elf->entry_count && elf->entries[i].d_tag != DT_NULL; i++) {
 		char name[NAME_BYTES] = "";
 		if (elf->entries[i].d_tag == DT_NEEDED &&
-		    pread(elf->fd, name, sizeof name - 1, (off_t)(strings + elf->entries[i].d_un.d_val)) > 0 &&
+		    pread(elf->fd, name, sizeof name - 1, (off_t)(strings + elf->entries[i].d_un.d_val)) >
+			    0 &&
 		    strncmp(name, prefix, strlen(prefix)) == 0)
 			return true;
 	}

@@ -15,10 +15,21 @@ static const struct {
 /* How messages begin that libpq writes after it parsed the conninfo (12 to 18). The message of a malformed
  * conninfo quotes it, and a quoted piece must not be taken for a reason. */
 static const char *const contact_prefixes[] = {
-	"connection to server", "could not connect to server", "FATAL",	     "fe_sendauth", "timeout expired",
-	"server closed",	"server does not support",     "SSL error",  "could not translate host name",
-	"could not parse network address", "could not receive data from server", "could not send",
-	"server certificate", "root certificate file", "ERROR",
+	"connection to server",
+	"could not connect to server",
+	"FATAL",
+	"fe_sendauth",
+	"timeout expired",
+	"server closed",
+	"server does not support",
+	"SSL error",
+	"could not translate host name",
+	"could not parse network address",
+	"could not receive data from server",
+	"could not send",
+	"server certificate",
+	"root certificate file",
+	"ERROR",
 };
 
 static bool is_from_contact(const char *message) {
@@ -41,7 +52,8 @@ static enum failure_reason by_pattern(const char *message) {
  * 15, 404 in 17, no false hits among the states of the table). */
 static enum failure_reason by_sqlstate(const char *bytes, size_t count) {
 	for (int reason = 0; reason < FAILURE_REASON_COUNT; reason++)
-		for (size_t at = 0; !reasons[reason].pattern && reasons[reason].sqlstate[0] && at + 6 <= count; at++)
+		for (size_t at = 0;
+		     !reasons[reason].pattern && reasons[reason].sqlstate[0] && at + 6 <= count; at++)
 			if (memcmp(bytes + at, reasons[reason].sqlstate, 6) == 0)
 				return (enum failure_reason)reason;
 	return FAILURE_OTHER;

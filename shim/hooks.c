@@ -42,36 +42,38 @@ static bool is_recorded(const struct instance_binding *binding) {
 
 /* The whole shape of a wrapper: forward when there is nothing to record, else `before`, the real call, `after`.
  * Last resort without a libpq: the value with which the real function says that it could do nothing. */
-#define FORWARD(name, arguments, nothing) (binding.api && binding.api->name ? binding.api->name arguments : (nothing))
+#define FORWARD(name, arguments, nothing) \
+	(binding.api && binding.api->name ? binding.api->name arguments : (nothing))
 
-#define AROUND(before, real_call, after)   \
-	do {                               \
-		int kept_errno = errno;    \
-		before;                    \
-		errno = kept_errno;        \
-		real_call;                 \
-		kept_errno = errno;        \
-		after;                     \
-		errno = kept_errno;        \
+#define AROUND(before, real_call, after) \
+	do {                             \
+		int kept_errno = errno;  \
+		before;                  \
+		errno = kept_errno;      \
+		real_call;               \
+		kept_errno = errno;      \
+		after;                   \
+		errno = kept_errno;      \
 	} while (0)
 
-static void connect_ended(struct lease_call *call, const struct instance_binding *binding, const PGconn *conn) {
+static void connect_ended(struct lease_call *call, const struct instance_binding *binding,
+			  const PGconn *conn) {
 	struct lease_facts facts = {.outcome = LEASE_FAILED};
 	if (conn)
 		facts = libpq_facts(binding->api, conn);
 	lease_connect_end(call, conn, binding->instance, &facts);
 }
 
-#define DEFINE_CONNECT_KIND(name, parameters, arguments, kind)                           \
-	EXPORT PGconn *name parameters {                                                 \
-		struct instance_binding binding = bind(CALLER);                          \
-		if (!is_recorded(&binding))                                              \
-			return FORWARD(name, arguments, NULL);                           \
-		struct lease_call call;                                                  \
-		PGconn *conn;                                                            \
+#define DEFINE_CONNECT_KIND(name, parameters, arguments, kind)                                       \
+	EXPORT PGconn *name parameters {                                                             \
+		struct instance_binding binding = bind(CALLER);                                      \
+		if (!is_recorded(&binding))                                                          \
+			return FORWARD(name, arguments, NULL);                                       \
+		struct lease_call call;                                                              \
+		PGconn *conn;                                                                        \
 		AROUND(lease_connect_begin(&call, kind, CALLER), conn = binding.api->name arguments, \
-		       connect_ended(&call, &binding, conn));                            \
-		return conn;                                                             \
+		       connect_ended(&call, &binding, conn));                                        \
+		return conn;                                                                         \
 	}
 
 #define DEFINE_CONNECT(name, result, parameters, arguments) \
@@ -94,16 +96,16 @@ static void poll_ended(struct lease_poll *poll, const struct instance_binding *b
 	lease_poll_end(poll, &facts);
 }
 
-#define DEFINE_POLL(name, result, parameters, arguments)                                              \
-	EXPORT result name parameters {                                                               \
-		struct instance_binding binding = bind_conn(CALLER, conn);                            \
-		if (!binding.api || process_is_disabled())                                            \
-			return FORWARD(name, arguments, PGRES_POLLING_FAILED);                        \
-		struct lease_poll poll;                                                               \
-		result status;                                                                        \
-		AROUND(poll_begun(&poll, &binding, conn), status = binding.api->name arguments,       \
-		       poll_ended(&poll, &binding, conn, status));                                    \
-		return status;                                                                        \
+#define DEFINE_POLL(name, result, parameters, arguments)                                        \
+	EXPORT result name parameters {                                                         \
+		struct instance_binding binding = bind_conn(CALLER, conn);                      \
+		if (!binding.api || process_is_disabled())                                      \
+			return FORWARD(name, arguments, PGRES_POLLING_FAILED);                  \
+		struct lease_poll poll;                                                         \
+		result status;                                                                  \
+		AROUND(poll_begun(&poll, &binding, conn), status = binding.api->name arguments, \
+		       poll_ended(&poll, &binding, conn, status));                              \
+		return status;                                                                  \
 	}
 
 static void reset_ended(struct lease_call *call, const struct instance_binding *binding, const PGconn *conn) {
@@ -113,71 +115,71 @@ static void reset_ended(struct lease_call *call, const struct instance_binding *
 	lease_reset_end(call, &facts);
 }
 
-#define DEFINE_RESET(name, result, parameters, arguments)                                                     \
-	EXPORT void name parameters {                                                                         \
-		struct instance_binding binding = bind_conn(CALLER, conn);                                    \
-		if (!is_recorded(&binding)) {                                                                 \
-			FORWARD(name, arguments, (void)0);                                                    \
-			return;                                                                               \
-		}                                                                                             \
-		struct lease_call call;                                                                       \
-		AROUND(lease_reset_begin(&call, LEASE_CALL_RESET, conn), binding.api->name arguments,  \
-		       reset_ended(&call, &binding, conn));                                                   \
+#define DEFINE_RESET(name, result, parameters, arguments)                                             \
+	EXPORT void name parameters {                                                                 \
+		struct instance_binding binding = bind_conn(CALLER, conn);                            \
+		if (!is_recorded(&binding)) {                                                         \
+			FORWARD(name, arguments, (void)0);                                            \
+			return;                                                                       \
+		}                                                                                     \
+		struct lease_call call;                                                               \
+		AROUND(lease_reset_begin(&call, LEASE_CALL_RESET, conn), binding.api->name arguments, \
+		       reset_ended(&call, &binding, conn));                                           \
 	}
 
-#define DEFINE_RESET_START(name, result, parameters, arguments)                                      \
-	EXPORT int name parameters {                                                                 \
-		struct instance_binding binding = bind_conn(CALLER, conn);                           \
-		if (!is_recorded(&binding))                                                          \
-			return FORWARD(name, arguments, 0);                                          \
-		struct lease_call call;                                                              \
-		int is_started;                                                                      \
-		AROUND(lease_reset_begin(&call, LEASE_CALL_RESET_START, conn),                \
+#define DEFINE_RESET_START(name, result, parameters, arguments)                                       \
+	EXPORT int name parameters {                                                                  \
+		struct instance_binding binding = bind_conn(CALLER, conn);                            \
+		if (!is_recorded(&binding))                                                           \
+			return FORWARD(name, arguments, 0);                                           \
+		struct lease_call call;                                                               \
+		int is_started;                                                                       \
+		AROUND(lease_reset_begin(&call, LEASE_CALL_RESET_START, conn),                        \
 		       is_started = binding.api->name arguments, reset_ended(&call, &binding, conn)); \
-		return is_started;                                                                   \
+		return is_started;                                                                    \
 	}
 
-#define DEFINE_FINISH(name, result, parameters, arguments)                                          \
-	EXPORT void name parameters {                                                               \
-		struct instance_binding binding = bind_conn(CALLER, conn);                          \
-		if (is_recorded(&binding)) {                                                        \
-			int kept_errno = errno;                                                     \
-			lease_finish(conn, CALLER);                                          \
-			errno = kept_errno;                                                         \
-		}                                                                                   \
-		FORWARD(name, arguments, (void)0);                                                  \
+#define DEFINE_FINISH(name, result, parameters, arguments)                 \
+	EXPORT void name parameters {                                      \
+		struct instance_binding binding = bind_conn(CALLER, conn); \
+		if (is_recorded(&binding)) {                               \
+			int kept_errno = errno;                            \
+			lease_finish(conn, CALLER);                        \
+			errno = kept_errno;                                \
+		}                                                          \
+		FORWARD(name, arguments, (void)0);                         \
 	}
 
-#define DEFINE_COMMAND(name, result, parameters, arguments)                        \
-	EXPORT result name parameters {                                            \
-		struct instance_binding binding = bind_conn(CALLER, conn);         \
-		if (is_recorded(&binding)) {                                       \
-			int kept_errno = errno;                                    \
-			lease_command(conn, CALLER);                               \
-			errno = kept_errno;                                        \
-		}                                                                  \
-		return FORWARD(name, arguments, (result)0);                        \
+#define DEFINE_COMMAND(name, result, parameters, arguments)                \
+	EXPORT result name parameters {                                    \
+		struct instance_binding binding = bind_conn(CALLER, conn); \
+		if (is_recorded(&binding)) {                               \
+			int kept_errno = errno;                            \
+			lease_command(conn, CALLER);                       \
+			errno = kept_errno;                                \
+		}                                                          \
+		return FORWARD(name, arguments, (result)0);                \
 	}
 
-#define DEFINE_PROBE(name, result, parameters, arguments)                                       \
-	EXPORT result name parameters {                                                         \
-		struct instance_binding binding = bind(CALLER);                                 \
-		if (!is_recorded(&binding))                                                     \
-			return FORWARD(name, arguments, PQPING_NO_ATTEMPT);                     \
-		struct lease_call call;                                                         \
-		result answer;                                                                  \
-		AROUND(lease_connect_begin(&call, LEASE_CALL_PROBE, CALLER),             \
+#define DEFINE_PROBE(name, result, parameters, arguments)                                                  \
+	EXPORT result name parameters {                                                                    \
+		struct instance_binding binding = bind(CALLER);                                            \
+		if (!is_recorded(&binding))                                                                \
+			return FORWARD(name, arguments, PQPING_NO_ATTEMPT);                                \
+		struct lease_call call;                                                                    \
+		result answer;                                                                             \
+		AROUND(lease_connect_begin(&call, LEASE_CALL_PROBE, CALLER),                               \
 		       answer = binding.api->name arguments, lease_probe_end(&call, answer == PQPING_OK)); \
-		return answer;                                                                  \
+		return answer;                                                                             \
 	}
 
-#define DEFINE_CANCEL_HANDLE(name, result, parameters, arguments)           \
-	EXPORT result name parameters;                                      \
-	EXPORT result name parameters {                                     \
-		struct instance_binding binding = bind_conn(CALLER, conn);  \
-		result handle = FORWARD(name, arguments, NULL);             \
-		lease_is_cancel_handle(handle);                             \
-		return handle;                                              \
+#define DEFINE_CANCEL_HANDLE(name, result, parameters, arguments)          \
+	EXPORT result name parameters;                                     \
+	EXPORT result name parameters {                                    \
+		struct instance_binding binding = bind_conn(CALLER, conn); \
+		result handle = FORWARD(name, arguments, NULL);            \
+		lease_is_cancel_handle(handle);                            \
+		return handle;                                             \
 	}
 
 #define HOOK(name, shape, result, parameters, arguments) DEFINE_##shape(name, result, parameters, arguments)

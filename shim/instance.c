@@ -24,7 +24,7 @@ _Static_assert(sizeof(struct libpq_api) == LIBPQ_FUNCTION_COUNT * sizeof(void *)
 struct instance {
 	_Atomic bool is_ready;
 	struct link_map *libpq; /* the object that holds the accessors */
-	uintptr_t start;	/* its mapping: what is called from here is libpq calling itself */
+	uintptr_t start;        /* its mapping: what is called from here is libpq calling itself */
 	uintptr_t end;
 	union {
 		struct libpq_api api;
@@ -83,11 +83,13 @@ static void *wrapped(const char *name, void *real) {
 	return real;
 }
 
-static bool describe(struct instance *instance, const struct link_map *libpq) {
+/* `is_chained`: what wraps libpq behind us is called in its place. */
+static bool describe(struct instance *instance, const struct link_map *libpq, bool is_chained) {
 	struct dl_find_object found;
 	for (int i = 0; i < LIBPQ_FUNCTION_COUNT; i++) {
 		void *real = loader_symbol(libpq, function_names[i]);
-		instance->function[i] = real && i < LIBPQ_HOOK_COUNT ? wrapped(function_names[i], real) : real;
+		instance->function[i] =
+			real && i < LIBPQ_HOOK_COUNT ? wrapped(function_names[i], real) : real;
 	}
 	if (!instance->api.PQconnectdb || !instance->api.PQfinish || !instance->api.PQstatus ||
 	    !loader_find((const void *)instance->api.PQstatus, &found))
@@ -109,6 +111,17 @@ static const struct link_map *startup_libpq(void) {
 		if (is_libpq(object))
 			return object;
 	return NULL;
+}
+
+/* Wrappers stand before libpq in the global scope alone: a libpq that a plugin has for itself is not theirs, and their
+ * own search for it would find nothing. The loader is asked only if there is a wrapper and libpq came after main. */
+static bool is_behind_wrapper(const struct link_map *libpq) {
+	const struct link_map *startup = startup_libpq();
+	for (const struct link_map *object = NULL; (object = loader_next_startup_object(object)) && object != startup;)
+		for (int i = 0; i < LIBPQ_HOOK_COUNT; i++)
+			if (loader_symbol(object, function_names[i]))
+				return libpq == (startup ? startup : object_of(loader_dlsym(RTLD_NEXT, "PQstatus")));
+	return false;
 }
 
 /* What lazy binding would find: the global scope, then what the caller brought in with it. Asks the loader, which takes
@@ -139,7 +152,7 @@ static bool resolve(struct instance *instance, const struct link_map *caller) {
 		libpq = startup_libpq();
 	if (!libpq)
 		libpq = ask_loader(caller);
-	return libpq && describe(instance, libpq);
+	return libpq && describe(instance, libpq, is_behind_wrapper(libpq));
 }
 
 /* The candidate is stored if no equal one is known; threads that race may store it twice, which is harmless. */
@@ -148,7 +161,7 @@ static uint32_t remember(const struct instance *candidate) {
 	for (uint32_t i = 0; i < count && i < INSTANCES_MAX; i++)
 		if (atomic_load_explicit(&instances[i].is_ready, memory_order_acquire) &&
 		    instances[i].libpq == candidate->libpq && instances[i].start == candidate->start &&
-		    instances[i].api.PQfinish == candidate->api.PQfinish)
+		    memcmp(&instances[i].api, &candidate->api, sizeof candidate->api) == 0)
 			return i;
 	if (count >= INSTANCES_MAX)
 		return INSTANCES_MAX;
@@ -178,7 +191,7 @@ static _Atomic uint64_t *cache_place(uintptr_t caller) {
 
 static uint64_t cache_word(uintptr_t caller, bool is_internal, uint32_t instance, uint32_t generation) {
 	return (uint64_t)caller << 16 | (uint64_t)is_internal << 15 | (uint64_t)(instance & 0x7f) << 8 |
-	       (generation & 0xff);
+		(generation & 0xff);
 }
 
 static struct instance_binding bind_to(uint32_t number, bool is_internal) {
@@ -196,7 +209,7 @@ static struct instance_binding find(uintptr_t caller, uint32_t generation) {
 	struct instance candidate = {0};
 	const struct link_map *object = object_of((const void *)caller);
 	const struct link_map *fallback = object ? NULL : startup_libpq(); /* generated code */
-	if (!(object && resolve(&candidate, object)) && !(fallback && describe(&candidate, fallback)))
+	if (!(object && resolve(&candidate, object)) && !(fallback && describe(&candidate, fallback, is_behind_wrapper(fallback))))
 		return (struct instance_binding){NULL, INSTANCES_MAX, false};
 	bool is_internal = caller >= candidate.start && caller < candidate.end;
 	uint32_t number = remember(&candidate);
@@ -212,7 +225,8 @@ __thread uint32_t instance_named_by_thunk;
 uint32_t instance_of_function(const void *function) {
 	struct instance candidate = {0};
 	const struct link_map *object = object_of(function);
-	return object && is_libpq(object) && describe(&candidate, object) ? remember(&candidate) : INSTANCES_MAX;
+	return object && is_libpq(object) && describe(&candidate, object, false) ? remember(&candidate)
+									  : INSTANCES_MAX;
 }
 
 struct instance_binding instance_of_caller(const void *caller) {
@@ -234,9 +248,10 @@ struct instance_binding instance_of_caller(const void *caller) {
 }
 
 const struct libpq_api *instance_api(uint32_t instance) {
-	return instance < INSTANCES_MAX && atomic_load_explicit(&instances[instance].is_ready, memory_order_acquire)
-		       ? &instances[instance].api
-		       : NULL;
+	return instance < INSTANCES_MAX &&
+			atomic_load_explicit(&instances[instance].is_ready, memory_order_acquire)
+		? &instances[instance].api
+		: NULL;
 }
 
 /* The generation turns away words that another thread is about to store; the words themselves go because eight

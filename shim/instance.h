@@ -16,8 +16,8 @@
 
 struct instance_binding {
 	const struct libpq_api *api; /* NULL: no libpq could be found for this caller */
-	uint32_t instance;	     /* number, for conn_table */
-	bool is_internal;	     /* the caller is libpq itself */
+	uint32_t instance;           /* number, for conn_table */
+	bool is_internal;            /* the caller is libpq itself */
 };
 
 /* `caller` is a return address in the calling object. Cached per address; no lock, no allocation of ours (dlopen

@@ -129,7 +129,8 @@ static uint32_t site_here(const struct recording *now, const void *caller) {
 	return stack_table_site(now->ledger, &stack);
 }
 
-static void fill_lease(struct ledger_lease *lease, const struct recording *now, const struct lease_call *call) {
+static void fill_lease(struct ledger_lease *lease, const struct recording *now,
+		       const struct lease_call *call) {
 	lease->pid = now->pid;
 	lease->thread = thread_id();
 	lease->site = call->account.site;
@@ -175,7 +176,7 @@ static void describe_endpoint(struct ledger_slot *slot, const struct lease_facts
 	lease->backend_pid = facts->backend_pid;
 	lease->server_version = facts->server_version;
 	uint32_t flags = (facts->is_tls ? LEDGER_LEASE_TLS : 0) |
-			 (facts->is_unix_socket ? LEDGER_LEASE_UNIX_SOCKET : 0);
+		(facts->is_unix_socket ? LEDGER_LEASE_UNIX_SOCKET : 0);
 	atomic_fetch_or_explicit(&lease->flags, flags, memory_order_relaxed);
 }
 
@@ -187,7 +188,8 @@ static void add_phases(struct ledger_slot *slot) {
 }
 
 /* A reset counts apart and keeps the lease; the first success makes it one. */
-static void established(struct ledger_slot *slot, const struct lease_facts *facts, bool is_reset, uint64_t now_ns) {
+static void established(struct ledger_slot *slot, const struct lease_facts *facts, bool is_reset,
+			uint64_t now_ns) {
 	struct ledger_lease *lease = ledger_slot_lease(slot);
 	bool was_open = lease->flags & LEDGER_LEASE_ESTABLISHED;
 	uint64_t duration_ns = now_ns - lease->attempt_begun_ns;
@@ -221,7 +223,8 @@ static void established(struct ledger_slot *slot, const struct lease_facts *fact
 	ledger_slot_move(slot, LEDGER_LEASE_OPEN);
 }
 
-static void failed(struct ledger_slot *slot, const struct lease_facts *facts, bool is_reset, uint64_t now_ns) {
+static void failed(struct ledger_slot *slot, const struct lease_facts *facts, bool is_reset,
+		   uint64_t now_ns) {
 	struct ledger_lease *lease = ledger_slot_lease(slot);
 	if (lease->pool == LEDGER_POOL_OTHER)
 		describe_endpoint(slot, facts);
@@ -275,14 +278,15 @@ static void hold_address(struct lease_call *call, const void *conn, uint32_t ins
 	if (!conn_table_put(conn, &entry))
 		give_up(call);
 	else if (ledger_slot_is_valid(&call->slot))
-		atomic_store_explicit(&ledger_slot_lease(&call->slot)->conn, (uintptr_t)conn, memory_order_relaxed);
+		atomic_store_explicit(&ledger_slot_lease(&call->slot)->conn, (uintptr_t)conn,
+				      memory_order_relaxed);
 }
 
 /* The attempt was taken for cut short meanwhile, see reclaim. */
 static bool was_taken_away(const struct lease_call *call) {
 	struct ledger_slot slot;
 	return !ledger_slot_find(&slot, call->slot.ledger, call->slot.number, call->slot.word) ||
-	       ledger_slot_state(&slot) != LEDGER_LEASE_CONNECTING;
+		ledger_slot_state(&slot) != LEDGER_LEASE_CONNECTING;
 }
 
 /* The library had no memory for a PGconn: the attempt failed and there is nothing to finish. */
@@ -347,7 +351,7 @@ static bool find_held(struct ledger_slot *slot, const void *conn) {
 	const struct recording *now = process_recording();
 	struct conn_entry entry = conn_table_find(conn);
 	return now && entry.state == CONN_HELD && entry.generation == now->generation &&
-	       entry.slot != LEDGER_NO_SLOT && ledger_slot_find(slot, now->ledger, entry.slot, entry.word);
+		entry.slot != LEDGER_NO_SLOT && ledger_slot_find(slot, now->ledger, entry.slot, entry.word);
 }
 
 bool lease_instance(const void *conn, uint32_t *instance) {
@@ -392,7 +396,7 @@ void lease_reset_end(struct lease_call *call, const struct lease_facts *facts) {
 static bool find_in_flight(struct ledger_slot *slot) {
 	const struct recording *now = process_recording_if_attached();
 	return now && in_flight.is_there && in_flight.generation == now->generation &&
-	       ledger_slot_find(slot, in_flight.slot.ledger, in_flight.slot.number, in_flight.slot.word);
+		ledger_slot_find(slot, in_flight.slot.ledger, in_flight.slot.number, in_flight.slot.word);
 }
 
 void lease_poll_begin(struct lease_poll *poll, const void *conn, enum ledger_phase phase) {
@@ -422,7 +426,7 @@ void lease_poll_end(struct lease_poll *poll, const struct lease_facts *facts) {
 static const struct ending {
 	enum ledger_counter counter;
 	enum ledger_release release;
-} *ending_of(const struct ledger_slot *slot) {
+} * ending_of(const struct ledger_slot *slot) {
 	static const struct ending finished = {LEDGER_FINISHED, LEDGER_RELEASE_FINISHED};
 	static const struct ending given_up = {LEDGER_FAILED_FINISHED, LEDGER_RELEASE_FAILED};
 	static const struct ending abandoned = {LEDGER_ABANDONED, LEDGER_RELEASE_ABANDONED};
@@ -474,7 +478,8 @@ static struct ledger_ended describe_borrowed(const struct recording *now, const 
 }
 
 /* Said once for every connection and process: at its first use, or at its finish if that comes first. */
-static void borrow(const struct recording *now, const struct conn_entry *entry, const void *conn, const void *caller) {
+static void borrow(const struct recording *now, const struct conn_entry *entry, const void *conn,
+		   const void *caller) {
 	if (!conn_table_borrow(conn))
 		return;
 	uint64_t now_ns = ledger_now_ns();
@@ -486,7 +491,8 @@ static void borrow(const struct recording *now, const struct conn_entry *entry, 
 }
 
 static bool is_inherited(const struct recording *now, const struct conn_entry *entry) {
-	return (entry->state == CONN_HELD || entry->state == CONN_BORROWED) && entry->generation != now->generation;
+	return (entry->state == CONN_HELD || entry->state == CONN_BORROWED) &&
+		entry->generation != now->generation;
 }
 
 void lease_command(const void *conn, const void *caller) {
@@ -510,10 +516,12 @@ static void settle_with_owner(const struct recording *now, const struct conn_ent
 	if (!lease || slot_generation(word) != slot_generation(entry->word))
 		return;
 	if ((word >> 56) != LEDGER_LEASE_FREE) {
-		atomic_fetch_or_explicit(&lease->flags, LEDGER_LEASE_FINISHED_ELSEWHERE, memory_order_relaxed);
+		atomic_fetch_or_explicit(&lease->flags, LEDGER_LEASE_FINISHED_ELSEWHERE,
+					 memory_order_relaxed);
 		return;
 	}
-	uint32_t flags = atomic_fetch_and_explicit(&lease->flags, ~(uint32_t)LEDGER_LEASE_LEFT, memory_order_relaxed);
+	uint32_t flags =
+		atomic_fetch_and_explicit(&lease->flags, ~(uint32_t)LEDGER_LEASE_LEFT, memory_order_relaxed);
 	struct ledger_account account = {now->ledger, lease->pool, lease->site};
 	uint32_t how = flags >> LEDGER_LEASE_LEFT_HOW_SHIFT;
 	if ((flags & LEDGER_LEASE_LEFT) && how < LEDGER_HOW_ENDED_COUNT)

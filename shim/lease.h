@@ -32,7 +32,13 @@ struct lease_facts {
 	uint32_t failure; /* reason (line of failure.def), for LEASE_FAILED */
 };
 
-enum lease_call_kind { LEASE_CALL_CONNECT, LEASE_CALL_CONNECT_START, LEASE_CALL_PROBE, LEASE_CALL_RESET, LEASE_CALL_RESET_START };
+enum lease_call_kind {
+	LEASE_CALL_CONNECT,
+	LEASE_CALL_CONNECT_START,
+	LEASE_CALL_PROBE,
+	LEASE_CALL_RESET,
+	LEASE_CALL_RESET_START
+};
 
 /* One hooked call in progress; lives on the hook's stack. */
 struct lease_call {
@@ -46,7 +52,8 @@ struct lease_call {
 /* PQconnectdb and friends, PQconnectStart and friends, PQping*: around the real call. `conn` is NULL when the
  * library returned none; a probe has neither `conn` nor `facts`. */
 void lease_connect_begin(struct lease_call *call, enum lease_call_kind kind, const void *caller);
-void lease_connect_end(struct lease_call *call, const void *conn, uint32_t instance, const struct lease_facts *facts);
+void lease_connect_end(struct lease_call *call, const void *conn, uint32_t instance,
+		       const struct lease_facts *facts);
 void lease_probe_end(struct lease_call *call, bool was_answered);
 
 /* PQreset, PQresetStart. */

@@ -44,7 +44,8 @@ static const struct section_plan {
 	[LEDGER_USES] = {sizeof(struct ledger_use), 16384, 256, false},
 	[LEDGER_TIMELINES] = {sizeof(struct ledger_timeline), 32, 2, false},
 	[LEDGER_SNAPSHOTS] = {sizeof(struct ledger_snapshot), 8, 1, false},
-	[LEDGER_FAILURES] = {sizeof(struct ledger_failure), LEDGER_FAILURE_CAPACITY, LEDGER_FAILURE_CAPACITY, false},
+	[LEDGER_FAILURES] = {sizeof(struct ledger_failure), LEDGER_FAILURE_CAPACITY, LEDGER_FAILURE_CAPACITY,
+			     false},
 };
 
 static uint64_t floor_power_of_two(uint64_t value) {
@@ -192,7 +193,9 @@ static void read_boot_id(uint8_t boot_id[16]) {
 	int nibbles = 0;
 	read_small_file("/proc/sys/kernel/random/boot_id", text, sizeof text);
 	for (const char *at = text; *at && nibbles < 32; at++) {
-		int value = *at >= '0' && *at <= '9' ? *at - '0' : *at >= 'a' && *at <= 'f' ? *at - 'a' + 10 : -1;
+		int value = *at >= '0' && *at <= '9' ? *at - '0'
+			: *at >= 'a' && *at <= 'f'   ? *at - 'a' + 10
+						     : -1;
 		if (value < 0)
 			continue;
 		boot_id[nibbles / 2] = (uint8_t)(boot_id[nibbles / 2] << 4 | value);
@@ -250,8 +253,10 @@ static bool reserve_entries(struct ledger_header *header) {
 		uint32_t kind;
 		uint32_t count;
 	} reserved[] = {
-		{LEDGER_STRINGS, 1}, {LEDGER_POOLS, LEDGER_POOL_OTHER + 1},
-		{LEDGER_SITES, LEDGER_SITE_FIRST}, {LEDGER_TIMELINES, 1},
+		{LEDGER_STRINGS, 1},
+		{LEDGER_POOLS, LEDGER_POOL_OTHER + 1},
+		{LEDGER_SITES, LEDGER_SITE_FIRST},
+		{LEDGER_TIMELINES, 1},
 		{LEDGER_FAILURES, LEDGER_FAILURE_CAPACITY},
 	};
 	for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++) {
@@ -367,10 +372,10 @@ static bool section_is_sound(const struct ledger_header *header, uint32_t kind, 
 	const struct ledger_section *section = &header->section[kind];
 	const struct section_plan *plan = &section_plans[kind];
 	return section->kind == kind && section->entry_size_bytes == plan->entry_size_bytes &&
-	       section->offset >= free_from && section->offset % 64 == 0 &&
-	       section->offset <= header->mapped_bytes && section->capacity >= plan->capacity_min &&
-	       section->capacity <= (header->mapped_bytes - section->offset) / section->entry_size_bytes &&
-	       (!plan->is_power_of_two || (section->capacity & (section->capacity - 1)) == 0);
+		section->offset >= free_from && section->offset % 64 == 0 &&
+		section->offset <= header->mapped_bytes && section->capacity >= plan->capacity_min &&
+		section->capacity <= (header->mapped_bytes - section->offset) / section->entry_size_bytes &&
+		(!plan->is_power_of_two || (section->capacity & (section->capacity - 1)) == 0);
 }
 
 static bool header_is_sound(const struct ledger_header *header, uint64_t file_bytes) {
@@ -422,9 +427,9 @@ enum ledger_file_status ledger_file_join(struct ledger_map *map, const char *pat
 	int fd = open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
 	if (fd < 0) {
 		enum ledger_file_status status = system_error(map);
-		return map->error_number == ENOENT			       ? LEDGER_FILE_ABSENT
-		       : map->error_number == ELOOP || map->error_number == EISDIR ? LEDGER_FILE_NOT_REGULAR
-										  : status;
+		return map->error_number == ENOENT                                  ? LEDGER_FILE_ABSENT
+			: map->error_number == ELOOP || map->error_number == EISDIR ? LEDGER_FILE_NOT_REGULAR
+										    : status;
 	}
 	enum ledger_file_status status = check_file(fd, &mapped_bytes);
 	if (status == LEDGER_FILE_SYSTEM_ERROR)

@@ -23,9 +23,9 @@ enum ledger_file_status {
 	LEDGER_FILE_LINKED,       /* has more than one name */
 	LEDGER_FILE_NOT_A_LEDGER, /* magic, size or a section offset is wrong */
 	LEDGER_FILE_OTHER_VERSION,
-	LEDGER_FILE_NO_SPACE,     /* less than LEDGER_MIN_SIZE_BYTES in a quarter of what is free */
-	LEDGER_FILE_SIZE_LIMIT,   /* RLIMIT_FSIZE */
-	LEDGER_FILE_SYSTEM_ERROR  /* see `error_number` */
+	LEDGER_FILE_NO_SPACE,    /* less than LEDGER_MIN_SIZE_BYTES in a quarter of what is free */
+	LEDGER_FILE_SIZE_LIMIT,  /* RLIMIT_FSIZE */
+	LEDGER_FILE_SYSTEM_ERROR /* see `error_number` */
 };
 
 /* A sentence for people, static. */
@@ -64,11 +64,14 @@ bool ledger_file_populate(struct ledger_header *header, uint64_t offset, uint64_
 
 /* Whether an extent has backing pages: a load. */
 static inline bool ledger_file_extent_is_ready(const struct ledger_header *header, uint64_t extent) {
-	return atomic_load_explicit(&header->extent_ready[extent / 64], memory_order_acquire) >> (extent % 64) & 1;
+	return atomic_load_explicit(&header->extent_ready[extent / 64], memory_order_acquire) >>
+		(extent % 64) &
+		1;
 }
 
 /* As ledger_file_populate, for what usually is there. */
-static inline bool ledger_file_is_backed(struct ledger_header *header, uint64_t offset, uint64_t length_bytes) {
+static inline bool ledger_file_is_backed(struct ledger_header *header, uint64_t offset,
+					 uint64_t length_bytes) {
 	int shift = __builtin_ctzll(header->extent_bytes);
 	uint64_t first = offset >> shift;
 	if (first == (offset + length_bytes - 1) >> shift && ledger_file_extent_is_ready(header, first))

@@ -94,8 +94,8 @@ enum ledger_loss {
 	LEDGER_LOST_POOLS,
 	LEDGER_LOST_OCTAVES, /* histogram samples in no bucket: count, sum, min and max still hold */
 	LEDGER_LOST_EXAMPLES,
-	LEDGER_LOST_HISTORY, /* closed leases whose ring entry was dropped by a lapped writer */
-	LEDGER_LOST_SPACE,   /* extents that could not be allocated (the file system was full) */
+	LEDGER_LOST_HISTORY,  /* closed leases whose ring entry was dropped by a lapped writer */
+	LEDGER_LOST_SPACE,    /* extents that could not be allocated (the file system was full) */
 	LEDGER_LOST_POINTERS, /* attempts whose PGconn found no place in the process's private table */
 	LEDGER_LOSS_COUNT = 16
 };
@@ -180,16 +180,22 @@ enum ledger_finding_time {
 	LEDGER_FINDING_TIME_COUNT
 };
 
-enum ledger_measure { LEDGER_CONNECT_TIME, LEDGER_FAILED_TIME, LEDGER_HOLD_TIME, LEDGER_USE_TIME, LEDGER_MEASURE_COUNT };
+enum ledger_measure {
+	LEDGER_CONNECT_TIME,
+	LEDGER_FAILED_TIME,
+	LEDGER_HOLD_TIME,
+	LEDGER_USE_TIME,
+	LEDGER_MEASURE_COUNT
+};
 
 struct ledger_totals {
 	_Atomic uint64_t counter[LEDGER_COUNTER_COUNT];
 	_Atomic uint64_t unreleased[LEDGER_LEFT_COUNT][LEDGER_HOW_ENDED_COUNT]; /* folded by reapers */
-	_Atomic uint64_t inverted_first_ns;                                       /* ~time of first event */
+	_Atomic uint64_t inverted_first_ns;                                     /* ~time of first event */
 	_Atomic uint64_t last_ns;
-	_Atomic int64_t open;        /* gauge for the peak: open leases now */
-	_Atomic int64_t open_peak;   /* upper bound if a process was killed while it held leases */
-	_Atomic int64_t in_use;      /* gauge for the peak */
+	_Atomic int64_t open;      /* gauge for the peak: open leases now */
+	_Atomic int64_t open_peak; /* upper bound if a process was killed while it held leases */
+	_Atomic int64_t in_use;    /* gauge for the peak */
 	_Atomic int64_t in_use_peak;
 	/* LEDGER_FINDING_LEFT + enum ledger_left: when the leases counted in unreleased were taken. Of misuse: when it was seen. */
 	_Atomic uint64_t inverted_first_finding_ns[LEDGER_FINDING_TIME_COUNT];
@@ -237,8 +243,8 @@ struct ledger_header {
 	_Atomic int64_t open_peak;
 	_Atomic int64_t in_use;
 	_Atomic int64_t in_use_peak;
-	_Atomic uint64_t lease_hint;     /* slot number where a search may start */
-	_Atomic uint64_t process_hint;   /* record number where a search may start */
+	_Atomic uint64_t lease_hint;   /* slot number where a search may start */
+	_Atomic uint64_t process_hint; /* record number where a search may start */
 	_Atomic uint64_t extent_ready[LEDGER_EXTENT_COUNT_MAX / 64];
 	struct ledger_section section[LEDGER_SECTION_COUNT];
 };
@@ -259,15 +265,17 @@ enum ledger_process_state {
 	LEDGER_PROCESS_FOLDED
 };
 
-enum ledger_process_note { /* bits: what could not be recorded, and why */
-	LEDGER_NOTE_NO_LIBUNWIND = 1u << 0,      /* libunwind could not be opened */
-	LEDGER_NOTE_UNWINDER_UNSAFE = 1u << 1,   /* its memory probe could not be replaced */
-	LEDGER_NOTE_STACK_UNAVAILABLE = 1u << 2, /* at least one capture gave no frame */
-	LEDGER_NOTE_STACKS_OFF = 1u << 3,        /* PQLEASE_STACK_DEPTH=0 */
-	LEDGER_NOTE_BAD_SETTING = 1u << 4,       /* setting_problem says which */
-	LEDGER_NOTE_RECORDING_OFF = 1u << 5,     /* recording was switched off after it had begun */
-	LEDGER_NOTE_USES_OFF = 1u << 6,
-	LEDGER_NOTE_UNBOUND_CALLER = 1u << 7 /* a call could not be resolved to its libpq */
+enum ledger_process_note {                                     /* bits: what could not be recorded, and why */
+			   LEDGER_NOTE_NO_LIBUNWIND = 1u << 0, /* libunwind could not be opened */
+			   LEDGER_NOTE_UNWINDER_UNSAFE = 1u << 1, /* its memory probe could not be replaced */
+			   LEDGER_NOTE_STACK_UNAVAILABLE = 1u << 2, /* at least one capture gave no frame */
+			   LEDGER_NOTE_STACKS_OFF = 1u << 3,        /* PQLEASE_STACK_DEPTH=0 */
+			   LEDGER_NOTE_BAD_SETTING = 1u << 4,       /* setting_problem says which */
+			   LEDGER_NOTE_RECORDING_OFF = 1u
+				   << 5, /* recording was switched off after it had begun */
+			   LEDGER_NOTE_USES_OFF = 1u << 6,
+			   LEDGER_NOTE_UNBOUND_CALLER = 1u
+				   << 7 /* a call could not be resolved to its libpq */
 };
 
 struct ledger_process {
@@ -282,9 +290,9 @@ struct ledger_process {
 	uint32_t role;
 	uint32_t container;
 	uint32_t setting_problem;
-	_Atomic uint32_t notes;   /* enum ledger_process_note */
-	uint64_t attached_ns;     /* first libpq call of the process */
-	uint64_t started_ns;      /* start of the process, from start_ticks; 0 if unknown */
+	_Atomic uint32_t notes; /* enum ledger_process_note */
+	uint64_t attached_ns;   /* first libpq call of the process */
+	uint64_t started_ns;    /* start of the process, from start_ticks; 0 if unknown */
 	_Atomic uint64_t ended_ns;
 	_Atomic uint32_t how_ended; /* enum ledger_how_ended */
 	_Atomic int32_t exit_signal;
@@ -397,7 +405,7 @@ enum ledger_lease_state {
 };
 
 enum ledger_lease_flag {
-	LEDGER_LEASE_ASYNC = 1u << 0,       /* the attempt in progress is PQconnectStart's or PQresetStart's */
+	LEDGER_LEASE_ASYNC = 1u << 0, /* the attempt in progress is PQconnectStart's or PQresetStart's */
 	LEDGER_LEASE_TLS = 1u << 1,
 	LEDGER_LEASE_ESTABLISHED = 1u << 2, /* was established at least once */
 	LEDGER_LEASE_DEDICATED = 1u << 3,   /* LISTEN, replication, COPY in both directions */
@@ -407,8 +415,8 @@ enum ledger_lease_flag {
 	LEDGER_LEASE_UNIX_SOCKET = 1u << 7,
 	LEDGER_LEASE_GSS = 1u << 8,
 	LEDGER_LEASE_FINISHED_ELSEWHERE = 1u << 9, /* a forked child called PQfinish: the session is over */
-	LEDGER_LEASE_LEFT = 1u << 10		   /* of a FREE slot: counted as unreleased, until it is reused */
-#define LEDGER_LEASE_LEFT_HOW_SHIFT 24u		   /* enum ledger_how_ended of LEDGER_LEASE_LEFT */
+	LEDGER_LEASE_LEFT = 1u << 10    /* of a FREE slot: counted as unreleased, until it is reused */
+#define LEDGER_LEASE_LEFT_HOW_SHIFT 24u /* enum ledger_how_ended of LEDGER_LEASE_LEFT */
 };
 
 struct ledger_lease {
@@ -423,7 +431,7 @@ struct ledger_lease {
 	_Atomic uint32_t flags; /* enum ledger_lease_flag */
 	int32_t backend_pid;    /* PQbackendPID, behind a pooler the pooler's number */
 	uint32_t server_version;
-	uint32_t test; /* string id */
+	uint32_t test;     /* string id */
 	uint64_t begun_ns; /* first attempt */
 	uint64_t attempt_begun_ns;
 	_Atomic uint64_t established_ns; /* end of the last successful attempt */
@@ -444,7 +452,7 @@ struct ledger_lease {
 	_Atomic uint64_t idle_ns;
 	_Atomic uint32_t statement_kind;
 	uint32_t application_name; /* string id */
-	uint64_t reserved[6]; /* whole cache lines: slots of two threads share none */
+	uint64_t reserved[6];      /* whole cache lines: slots of two threads share none */
 };
 
 /* ---- Ended leases: the history ring and the kept examples ----------------------------------------
@@ -456,12 +464,12 @@ struct ledger_lease {
  */
 enum ledger_release {
 	LEDGER_RELEASE_NONE,
-	LEDGER_RELEASE_FINISHED,       /* PQfinish of an established lease */
-	LEDGER_RELEASE_FAILED,         /* PQfinish of a failed PGconn, or NULL returned */
-	LEDGER_RELEASE_ABANDONED,      /* PQfinish before the attempt ended */
-	LEDGER_RELEASE_CUT_SHORT,      /* longjmp, exception or cancellation out of a connect */
-	LEDGER_RELEASE_UNSEEN,         /* the same pointer came back */
-	LEDGER_RELEASE_OWNER_GONE,     /* folded by a reaper */
+	LEDGER_RELEASE_FINISHED,   /* PQfinish of an established lease */
+	LEDGER_RELEASE_FAILED,     /* PQfinish of a failed PGconn, or NULL returned */
+	LEDGER_RELEASE_ABANDONED,  /* PQfinish before the attempt ended */
+	LEDGER_RELEASE_CUT_SHORT,  /* longjmp, exception or cancellation out of a connect */
+	LEDGER_RELEASE_UNSEEN,     /* the same pointer came back */
+	LEDGER_RELEASE_OWNER_GONE, /* folded by a reaper */
 	LEDGER_RELEASE_BY_OTHER_PROCESS
 };
 
@@ -476,15 +484,16 @@ struct ledger_ended {
 	int32_t thread;
 	int32_t backend_pid;
 	uint32_t site;
-	uint32_t release_site; /* BY_OTHER_PROCESS: where that process used it; else where it was finished; 0 unknown */
+	uint32_t
+		release_site; /* BY_OTHER_PROCESS: where that process used it; else where it was finished; 0 unknown */
 	uint32_t pool;
 	uint32_t role;
 	uint32_t test;
-	uint32_t flags;         /* enum ledger_lease_flag */
-	uint8_t release;        /* enum ledger_release */
-	uint8_t left;           /* enum ledger_left, for OWNER_GONE */
-	uint8_t how_ended;      /* enum ledger_how_ended of the owner, for OWNER_GONE */
-	uint8_t failure;        /* as struct ledger_lease */
+	uint32_t flags;    /* enum ledger_lease_flag */
+	uint8_t release;   /* enum ledger_release */
+	uint8_t left;      /* enum ledger_left, for OWNER_GONE */
+	uint8_t how_ended; /* enum ledger_how_ended of the owner, for OWNER_GONE */
+	uint8_t failure;   /* as struct ledger_lease */
 	uint32_t uses;
 	uint32_t resets;
 	uint64_t in_query_ns;
@@ -532,11 +541,11 @@ struct ledger_use {
  * created and lives at e % count. Empty epochs are carried forward by the reader.
  */
 enum ledger_metric {
-	LEDGER_METRIC_ATTEMPTS,    /* ended attempts in the epoch */
-	LEDGER_METRIC_FAILURES,    /* of these, failed */
-	LEDGER_METRIC_OPEN,        /* open at the last change in the epoch */
-	LEDGER_METRIC_OPEN_PEAK,   /* highest open in the epoch, counted from its first change */
-	LEDGER_METRIC_IN_USE,      /* as OPEN */
+	LEDGER_METRIC_ATTEMPTS,  /* ended attempts in the epoch */
+	LEDGER_METRIC_FAILURES,  /* of these, failed */
+	LEDGER_METRIC_OPEN,      /* open at the last change in the epoch */
+	LEDGER_METRIC_OPEN_PEAK, /* highest open in the epoch, counted from its first change */
+	LEDGER_METRIC_IN_USE,    /* as OPEN */
 	LEDGER_METRIC_IN_USE_PEAK,
 	LEDGER_METRIC_COUNT
 };

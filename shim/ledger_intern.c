@@ -60,7 +60,8 @@ struct interning {
 	enum ledger_loss loss;
 	bool (*is_equal)(struct ledger_header *ledger, uint32_t id, uint64_t hash, const void *key);
 	uint32_t (*make)(struct ledger_header *ledger, uint64_t hash, const void *key);
-	void (*prepare)(struct ledger_header *ledger); /* what is slow about `make`, without taking anything; or NULL */
+	void (*prepare)(struct ledger_header
+				*ledger); /* what is slow about `make`, without taking anything; or NULL */
 };
 
 /* Threads of a pool start together. A loser of the race wastes what it made, so all that takes time happens
@@ -79,7 +80,8 @@ static bool is_still_empty(struct ledger_header *ledger, const struct interning 
  * uses the winner's entry if it is equal, else goes on with its own; an entry left without a slot is an
  * orphan that no record names.
  */
-static uint32_t intern(struct ledger_header *ledger, const struct interning *how, uint64_t hash, const void *key) {
+static uint32_t intern(struct ledger_header *ledger, const struct interning *how, uint64_t hash,
+		       const void *key) {
 	uint64_t mask = ledger->section[how->index].capacity - 1;
 	uint32_t own = 0;
 	for (uint64_t probe = 0; probe < PROBES_MAX; probe++) {
@@ -88,8 +90,9 @@ static uint32_t intern(struct ledger_header *ledger, const struct interning *how
 		if (slot && id == 0) {
 			if (own == 0 && is_still_empty(ledger, how, slot, &id))
 				own = how->make(ledger, hash, key);
-			if (own != 0 && id == 0 && atomic_compare_exchange_strong_explicit(
-						slot, &id, own, memory_order_acq_rel, memory_order_acquire))
+			if (own != 0 && id == 0 &&
+			    atomic_compare_exchange_strong_explicit(slot, &id, own, memory_order_acq_rel,
+								    memory_order_acquire))
 				return own;
 		}
 		if (id != 0 && how->is_equal(ledger, id, hash, key))
@@ -116,7 +119,7 @@ static bool string_is_equal(struct ledger_header *ledger, uint32_t id, uint64_t 
 	const struct string_key *wanted = key;
 	const struct ledger_string *string = string_at(ledger, id);
 	return string && string->hash == (uint32_t)hash && string->length_bytes == wanted->length_bytes &&
-	       memcmp(string + 1, wanted->text, wanted->length_bytes) == 0;
+		memcmp(string + 1, wanted->text, wanted->length_bytes) == 0;
 }
 
 static uint32_t string_make(struct ledger_header *ledger, uint64_t hash, const void *key) {
@@ -152,8 +155,9 @@ static bool module_is_equal(struct ledger_header *ledger, uint32_t id, uint64_t 
 	const struct ledger_module *wanted = key;
 	const struct ledger_module *module = ledger_unit(ledger, LEDGER_MODULES, id - 1);
 	return module && module->hash == hash && module->path == wanted->path &&
-	       module->build_id_length == wanted->build_id_length && module->file_bytes == wanted->file_bytes &&
-	       memcmp(module->build_id, wanted->build_id, sizeof module->build_id) == 0;
+		module->build_id_length == wanted->build_id_length &&
+		module->file_bytes == wanted->file_bytes &&
+		memcmp(module->build_id, wanted->build_id, sizeof module->build_id) == 0;
 }
 
 static uint32_t module_make(struct ledger_header *ledger, uint64_t hash, const void *key) {
@@ -174,7 +178,7 @@ uint32_t ledger_intern_module(struct ledger_header *ledger, const struct ledger_
 				    .text_end = facts->text_end,
 				    .file_bytes = facts->file_bytes};
 	key.build_id_length = (uint8_t)(facts->build_id_length < sizeof key.build_id ? facts->build_id_length
-										    : sizeof key.build_id);
+										     : sizeof key.build_id);
 	if (key.build_id_length > 0)
 		memcpy(key.build_id, facts->build_id, key.build_id_length);
 	uint64_t hash = mix_bytes(mix(2, key.path), key.build_id, sizeof key.build_id);
@@ -187,8 +191,8 @@ static bool endpoint_is_equal(struct ledger_header *ledger, uint32_t id, uint64_
 	const struct ledger_endpoint *wanted = key;
 	const struct ledger_endpoint *endpoint = ledger_unit(ledger, LEDGER_ENDPOINTS, id - 1);
 	return endpoint && endpoint->hash == hash && endpoint->host == wanted->host &&
-	       endpoint->port == wanted->port && endpoint->database == wanted->database &&
-	       endpoint->user == wanted->user;
+		endpoint->port == wanted->port && endpoint->database == wanted->database &&
+		endpoint->user == wanted->user;
 }
 
 static uint32_t endpoint_make(struct ledger_header *ledger, uint64_t hash, const void *key) {
@@ -202,13 +206,14 @@ static uint32_t endpoint_make(struct ledger_header *ledger, uint64_t hash, const
 }
 
 static uint32_t intern_endpoint(struct ledger_header *ledger, const struct ledger_endpoint_facts *facts) {
-	static const struct interning endpoints = {LEDGER_ENDPOINT_INDEX, LEDGER_LOST_POOLS, endpoint_is_equal,
-						   endpoint_make, NULL};
+	static const struct interning endpoints = {LEDGER_ENDPOINT_INDEX, LEDGER_LOST_POOLS,
+						   endpoint_is_equal, endpoint_make, NULL};
 	struct ledger_endpoint key = {.host = ledger_intern_string(ledger, facts->host),
 				      .port = ledger_intern_string(ledger, facts->port),
 				      .database = ledger_intern_string(ledger, facts->database),
 				      .user = ledger_intern_string(ledger, facts->user)};
-	uint64_t hash = mix(mix(3, (uint64_t)key.host << 32 | key.port), (uint64_t)key.database << 32 | key.user);
+	uint64_t hash =
+		mix(mix(3, (uint64_t)key.host << 32 | key.port), (uint64_t)key.database << 32 | key.user);
 	return intern(ledger, &endpoints, hash, &key);
 }
 
@@ -222,7 +227,8 @@ void ledger_pool_application_name(struct ledger_header *ledger, uint32_t pool, u
 	if (is_first && atomic_compare_exchange_strong(&entry->application_name, &seen, application_name))
 		return;
 	if (seen != application_name)
-		atomic_store_explicit(&entry->application_name, LEDGER_APPLICATION_NAMES_DIFFER, memory_order_relaxed);
+		atomic_store_explicit(&entry->application_name, LEDGER_APPLICATION_NAMES_DIFFER,
+				      memory_order_relaxed);
 }
 
 struct pool_key {
@@ -274,7 +280,8 @@ static bool is_endpoint(struct ledger_header *ledger, uint32_t id,
 	if (!endpoint || !facts)
 		return !endpoint && !facts;
 	return is_text(ledger, endpoint->host, facts->host) && is_text(ledger, endpoint->port, facts->port) &&
-	       is_text(ledger, endpoint->database, facts->database) && is_text(ledger, endpoint->user, facts->user);
+		is_text(ledger, endpoint->database, facts->database) &&
+		is_text(ledger, endpoint->user, facts->user);
 }
 
 /* Whether the entry, if it is a whole one, is what the caller looks for. */
@@ -339,6 +346,7 @@ uint32_t ledger_intern_site(struct ledger_header *ledger, const struct ledger_fr
 	if (count == 0)
 		return LEDGER_SITE_NONE;
 	struct site_key key = {frames, count, flags};
-	uint32_t site = intern(ledger, &sites, mix_bytes(mix(5, flags), frames, count * sizeof *frames), &key);
+	uint32_t site =
+		intern(ledger, &sites, mix_bytes(mix(5, flags), frames, count * sizeof *frames), &key);
 	return site ? site : LEDGER_SITE_LOST;
 }

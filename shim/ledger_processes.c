@@ -36,8 +36,8 @@ static int32_t pid_of(uint64_t word) {
 	return (int32_t)(uint32_t)word;
 }
 
-static bool change_word(struct ledger_process *record, uint64_t from, enum ledger_process_state state, int32_t pid,
-			uint64_t generation) {
+static bool change_word(struct ledger_process *record, uint64_t from, enum ledger_process_state state,
+			int32_t pid, uint64_t generation) {
 	return atomic_compare_exchange_strong_explicit(&record->word, &from, word_of(state, generation, pid),
 						       memory_order_acq_rel, memory_order_relaxed);
 }
@@ -142,7 +142,7 @@ static void fold_slot(struct ledger_slot *slot, enum ledger_how_ended how, uint6
 /* States in which the owner (or an earlier reaper) was in the middle of adding to the totals. */
 static bool is_torn(enum ledger_lease_state state) {
 	return state == LEDGER_LEASE_ESTABLISHING || state == LEDGER_LEASE_FAILING ||
-	       state == LEDGER_LEASE_CLOSING || state == LEDGER_LEASE_FOLDING;
+		state == LEDGER_LEASE_CLOSING || state == LEDGER_LEASE_FOLDING;
 }
 
 static void clear_torn_slot(struct ledger_slot *slot) {
@@ -192,8 +192,9 @@ static bool take_reaping(struct ledger_process *record) {
 	uint64_t reaper = atomic_load_explicit(&record->reaper, memory_order_acquire);
 	if (reaper != 0 && !reaper_is_gone(reaper))
 		return false;
-	return atomic_compare_exchange_strong_explicit(&record->reaper, &reaper, atomic_load(&own_reaper_word),
-						       memory_order_acq_rel, memory_order_relaxed);
+	return atomic_compare_exchange_strong_explicit(&record->reaper, &reaper,
+						       atomic_load(&own_reaper_word), memory_order_acq_rel,
+						       memory_order_relaxed);
 }
 
 /* Folds the slots of a record that we are REAPING. */
@@ -212,7 +213,8 @@ static bool fold_taken(struct ledger_header *ledger, uint32_t process, uint64_t 
 }
 
 /* Folds a record that is over (dead or ended). Returns whether it is FOLDED now by our doing. */
-static bool fold_process(struct ledger_header *ledger, uint32_t process, uint64_t word, bool are_threads_gone) {
+static bool fold_process(struct ledger_header *ledger, uint32_t process, uint64_t word,
+			 bool are_threads_gone) {
 	struct ledger_process *record = ledger_unit(ledger, LEDGER_PROCESSES, process);
 	uint64_t own = atomic_load(&own_reaper_word);
 	bool is_folded = false;
@@ -258,9 +260,10 @@ static bool needs_folding(const struct ledger_process *record, uint64_t word) {
 	}
 }
 
-static bool is_dead(const struct ledger_process *record, uint64_t word, uint64_t pid_namespace, bool is_thorough) {
+static bool is_dead(const struct ledger_process *record, uint64_t word, uint64_t pid_namespace,
+		    bool is_thorough) {
 	return record->pid_namespace == pid_namespace && pid_namespace != 0 &&
-	       is_gone(pid_of(word), record->start_ticks, is_thorough);
+		is_gone(pid_of(word), record->start_ticks, is_thorough);
 }
 
 static uint32_t reap(struct ledger_header *ledger, uint64_t pid_namespace, bool is_thorough) {
@@ -268,7 +271,8 @@ static uint32_t reap(struct ledger_header *ledger, uint64_t pid_namespace, bool 
 	for (uint32_t process = 0; process < records_used(ledger); process++) {
 		struct ledger_process *record;
 		uint64_t word = record_word(ledger, process, &record);
-		if (record && needs_folding(record, word) && is_dead(record, word, pid_namespace, is_thorough))
+		if (record && needs_folding(record, word) &&
+		    is_dead(record, word, pid_namespace, is_thorough))
 			folded += fold_process(ledger, process, word, true);
 	}
 	return folded;
@@ -299,7 +303,8 @@ void ledger_process_end_earlier_images(struct ledger_header *ledger,
 		    record->pid_namespace != identity->pid_namespace)
 			continue;
 		bool is_ours = record->start_ticks == identity->start_ticks;
-		ledger_process_end(ledger, process, identity->pid, is_ours ? LEDGER_ENDED_EXEC : LEDGER_ENDED_UNKNOWN,
+		ledger_process_end(ledger, process, identity->pid,
+				   is_ours ? LEDGER_ENDED_EXEC : LEDGER_ENDED_UNKNOWN,
 				   is_ours ? ledger_now_ns() : 0);
 	}
 }
@@ -311,7 +316,7 @@ static bool is_abandoned(const struct ledger_process *record, uint64_t word, uin
 	if (record->pid_namespace != pid_namespace || pid_namespace == 0)
 		return record->slots == 0;
 	return record->how_ended != LEDGER_ENDED_EXIT ||
-	       is_gone(pid_of(word), record->start_ticks, is_thorough);
+		is_gone(pid_of(word), record->start_ticks, is_thorough);
 }
 
 static bool is_free(struct ledger_header *ledger, uint32_t process, uint64_t *word,
@@ -338,8 +343,8 @@ static void clear_record(struct ledger_process *record) {
 	memset((char *)record + behind, 0, sizeof *record - behind);
 }
 
-static bool claim(struct ledger_header *ledger, uint32_t process, const struct ledger_process_identity *identity,
-		  bool is_thorough) {
+static bool claim(struct ledger_header *ledger, uint32_t process,
+		  const struct ledger_process_identity *identity, bool is_thorough) {
 	struct ledger_process *record = ledger_unit(ledger, LEDGER_PROCESSES, process);
 	uint64_t word;
 	if (!is_free(ledger, process, &word, identity, is_thorough) ||
@@ -397,8 +402,8 @@ void ledger_process_publish(struct ledger_header *ledger, uint32_t process) {
 		change_word(record, word, LEDGER_PROCESS_RUNNING, pid_of(word), generation_of(word));
 }
 
-void ledger_process_end(struct ledger_header *ledger, uint32_t process, int32_t pid, enum ledger_how_ended how,
-			uint64_t now_ns) {
+void ledger_process_end(struct ledger_header *ledger, uint32_t process, int32_t pid,
+			enum ledger_how_ended how, uint64_t now_ns) {
 	struct ledger_process *record;
 	uint64_t word = record_word(ledger, process, &record);
 	if (state_of(word) != LEDGER_PROCESS_RUNNING || pid_of(word) != pid)

@@ -81,8 +81,8 @@ static bool claim_any(struct ledger_slot *slot, uint32_t process) {
 	if (last_freed_slot && last_freed_slot <= used && claim(slot, last_freed_slot - 1, process))
 		return true;
 	return claim_between(slot, hint, HINT_PROBES < used ? HINT_PROBES : used, used, process) ||
-	       claim_never_used(slot, section, process) ||
-	       claim_between(slot, 0, slots_used(section), slots_used(section), process);
+		claim_never_used(slot, section, process) ||
+		claim_between(slot, 0, slots_used(section), slots_used(section), process);
 }
 
 static _Atomic uint32_t *slots_held(struct ledger_header *ledger, uint32_t process) {
@@ -123,11 +123,13 @@ static bool is_findable(enum ledger_lease_state state) {
 	return state != LEDGER_LEASE_FREE && state != LEDGER_LEASE_CLOSING && state != LEDGER_LEASE_FOLDING;
 }
 
-bool ledger_slot_find(struct ledger_slot *slot, struct ledger_header *ledger, uint32_t number, uint64_t word) {
+bool ledger_slot_find(struct ledger_slot *slot, struct ledger_header *ledger, uint32_t number,
+		      uint64_t word) {
 	struct ledger_lease *lease = ledger_unit(ledger, LEDGER_LEASES, number);
 	if (!lease)
 		return false;
-	*slot = (struct ledger_slot){ledger, atomic_load_explicit(&lease->word, memory_order_acquire), number};
+	*slot = (struct ledger_slot){ledger, atomic_load_explicit(&lease->word, memory_order_acquire),
+				     number};
 	return (slot->word << 8) == (word << 8) && is_findable(state_of(slot->word));
 }
 
@@ -135,8 +137,9 @@ bool ledger_slot_move(struct ledger_slot *slot, enum ledger_lease_state state) {
 	struct ledger_lease *lease = ledger_slot_lease(slot);
 	uint64_t next = word_of(state, generation_of(slot->word), (uint32_t)slot->word);
 	uint64_t expected = slot->word;
-	if (!lease || !atomic_compare_exchange_strong_explicit(&lease->word, &expected, next, memory_order_acq_rel,
-							       memory_order_relaxed))
+	if (!lease ||
+	    !atomic_compare_exchange_strong_explicit(&lease->word, &expected, next, memory_order_acq_rel,
+						     memory_order_relaxed))
 		return false;
 	slot->word = next;
 	return true;
@@ -147,8 +150,9 @@ void ledger_slot_free(struct ledger_slot *slot) {
 	uint32_t process = (uint32_t)slot->word - 1;
 	uint64_t expected = slot->word;
 	uint64_t freed = word_of(LEDGER_LEASE_FREE, generation_of(slot->word), 0);
-	if (!lease || !atomic_compare_exchange_strong_explicit(&lease->word, &expected, freed, memory_order_release,
-							       memory_order_relaxed))
+	if (!lease ||
+	    !atomic_compare_exchange_strong_explicit(&lease->word, &expected, freed, memory_order_release,
+						     memory_order_relaxed))
 		return;
 	_Atomic uint32_t *held = slots_held(slot->ledger, process);
 	if (held)
@@ -177,8 +181,9 @@ void ledger_history_add(struct ledger_header *ledger, const struct ledger_ended 
 	/* Sequence 0 would look unwritten while it is being written: all words are one lap ahead. */
 	uint64_t writing = (sequence + section->capacity) << 1;
 	uint64_t claimed = writing;
-	if (seen < writing && atomic_compare_exchange_strong_explicit(&entry->word, &seen, writing,
-								      memory_order_acq_rel, memory_order_relaxed)) {
+	if (seen < writing &&
+	    atomic_compare_exchange_strong_explicit(&entry->word, &seen, writing, memory_order_acq_rel,
+						    memory_order_relaxed)) {
 		copy_payload(entry, ended, sequence);
 		if (atomic_compare_exchange_strong_explicit(&entry->word, &claimed, writing | 1,
 							    memory_order_release, memory_order_relaxed))
@@ -191,7 +196,8 @@ void ledger_example_add(const struct ledger_account *account, const struct ledge
 	struct ledger_header *ledger = account->ledger;
 	struct ledger_section *section = &ledger->section[LEDGER_UNRELEASED];
 	struct ledger_site *site = ledger_unit(ledger, LEDGER_SITES, account->site);
-	if (!site || atomic_fetch_add_explicit(&site->example_count, 1, memory_order_relaxed) >= LEDGER_SITE_EXAMPLES)
+	if (!site ||
+	    atomic_fetch_add_explicit(&site->example_count, 1, memory_order_relaxed) >= LEDGER_SITE_EXAMPLES)
 		return; /* enough of this kind: not a loss */
 	uint64_t number = atomic_load_explicit(&section->used, memory_order_relaxed);
 	if (number < section->capacity)

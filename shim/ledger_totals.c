@@ -12,15 +12,17 @@ uint64_t ledger_now_ns(void) {
 
 static void raise_to(_Atomic uint64_t *word, uint64_t value) {
 	uint64_t seen = atomic_load_explicit(word, memory_order_relaxed);
-	while (seen < value && !atomic_compare_exchange_weak_explicit(word, &seen, value, memory_order_relaxed,
-								      memory_order_relaxed))
+	while (seen < value &&
+	       !atomic_compare_exchange_weak_explicit(word, &seen, value, memory_order_relaxed,
+						      memory_order_relaxed))
 		;
 }
 
 static void raise_gauge_to(_Atomic int64_t *peak, int64_t value) {
 	int64_t seen = atomic_load_explicit(peak, memory_order_relaxed);
-	while (seen < value && !atomic_compare_exchange_weak_explicit(peak, &seen, value, memory_order_relaxed,
-								      memory_order_relaxed))
+	while (seen < value &&
+	       !atomic_compare_exchange_weak_explicit(peak, &seen, value, memory_order_relaxed,
+						      memory_order_relaxed))
 		;
 }
 
@@ -28,10 +30,11 @@ static void raise_gauge_to(_Atomic int64_t *peak, int64_t value) {
 
 /* 2^(k/32) in units of 2^-31: where bucket k of an octave begins. */
 static const uint32_t bucket_starts[LEDGER_OCTAVE_BUCKETS] = {
-	0x80000000u, 0x82cd8699u, 0x85aac368u, 0x88980e81u, 0x8b95c1e4u, 0x8ea4398bu, 0x91c3d374u, 0x94f4efa9u,
-	0x9837f052u, 0x9b8d39bau, 0x9ef53261u, 0xa2704303u, 0xa5fed6aau, 0xa9a15ab5u, 0xad583eeau, 0xb123f582u,
-	0xb504f334u, 0xb8fbaf47u, 0xbd08a39fu, 0xc12c4ccau, 0xc5672a11u, 0xc9b9bd86u, 0xce248c15u, 0xd2a81d92u,
-	0xd744fccbu, 0xdbfbb798u, 0xe0ccdeecu, 0xe5b906e7u, 0xeac0c6e8u, 0xefe4b99cu, 0xf5257d15u, 0xfa83b2dbu};
+	0x80000000u, 0x82cd8699u, 0x85aac368u, 0x88980e81u, 0x8b95c1e4u, 0x8ea4398bu, 0x91c3d374u,
+	0x94f4efa9u, 0x9837f052u, 0x9b8d39bau, 0x9ef53261u, 0xa2704303u, 0xa5fed6aau, 0xa9a15ab5u,
+	0xad583eeau, 0xb123f582u, 0xb504f334u, 0xb8fbaf47u, 0xbd08a39fu, 0xc12c4ccau, 0xc5672a11u,
+	0xc9b9bd86u, 0xce248c15u, 0xd2a81d92u, 0xd744fccbu, 0xdbfbb798u, 0xe0ccdeecu, 0xe5b906e7u,
+	0xeac0c6e8u, 0xefe4b99cu, 0xf5257d15u, 0xfa83b2dbu};
 
 static uint32_t bucket_of(uint64_t value_ns) {
 	uint32_t mantissa = (uint32_t)(value_ns << __builtin_clzll(value_ns) >> 32);
@@ -54,13 +57,14 @@ static uint32_t octave_number(struct ledger_header *ledger, _Atomic uint16_t *oc
 	uint64_t number = atomic_fetch_add_explicit(&section->used, 1, memory_order_relaxed);
 	if (number >= capacity || !ledger_unit(ledger, LEDGER_OCTAVES, number))
 		return UINT32_MAX;
-	if (atomic_compare_exchange_strong_explicit(octave, &known, (uint16_t)(number + 1), memory_order_acq_rel,
-						    memory_order_acquire))
+	if (atomic_compare_exchange_strong_explicit(octave, &known, (uint16_t)(number + 1),
+						    memory_order_acq_rel, memory_order_acquire))
 		return (uint32_t)number;
 	return known - 1u;
 }
 
-void ledger_histogram_add(struct ledger_header *ledger, struct ledger_histogram *histogram, uint64_t value_ns) {
+void ledger_histogram_add(struct ledger_header *ledger, struct ledger_histogram *histogram,
+			  uint64_t value_ns) {
 	int log2 = value_ns ? 63 - __builtin_clzll(value_ns) : 0;
 	int octave = log2 - (int)LEDGER_OCTAVE_FIRST_LOG2;
 	uint32_t bucket = 0;
@@ -109,7 +113,8 @@ void ledger_add(const struct ledger_account *account, enum ledger_counter counte
 	add(&account_site(account)->totals, counter, amount, now_ns);
 }
 
-void ledger_add_time(const struct ledger_account *account, enum ledger_measure measure, uint64_t duration_ns) {
+void ledger_add_time(const struct ledger_account *account, enum ledger_measure measure,
+		     uint64_t duration_ns) {
 	ledger_histogram_add(account->ledger, &account_pool(account)->totals.time[measure], duration_ns);
 	ledger_histogram_add(account->ledger, &account_site(account)->totals.time[measure], duration_ns);
 }
@@ -134,16 +139,19 @@ static void add_unreleased(struct ledger_totals *totals, enum ledger_left left, 
 	raise_to(&totals->last_finding_ns[LEDGER_FINDING_LEFT + left], when_ns);
 }
 
-void ledger_add_unreleased(const struct ledger_account *account, enum ledger_left left, enum ledger_how_ended how,
-			   uint64_t when_ns) {
+void ledger_add_unreleased(const struct ledger_account *account, enum ledger_left left,
+			   enum ledger_how_ended how, uint64_t when_ns) {
 	add_unreleased(&account_pool(account)->totals, left, how, when_ns);
 	add_unreleased(&account_site(account)->totals, left, how, when_ns);
 }
 
-void ledger_take_back_unreleased(const struct ledger_account *account, enum ledger_how_ended how, uint64_t now_ns) {
-	struct ledger_totals *const totals[] = {&account_pool(account)->totals, &account_site(account)->totals};
+void ledger_take_back_unreleased(const struct ledger_account *account, enum ledger_how_ended how,
+				 uint64_t now_ns) {
+	struct ledger_totals *const totals[] = {&account_pool(account)->totals,
+						&account_site(account)->totals};
 	for (size_t i = 0; i < 2; i++)
-		atomic_fetch_sub_explicit(&totals[i]->unreleased[LEDGER_LEFT_OPEN][how], 1, memory_order_relaxed);
+		atomic_fetch_sub_explicit(&totals[i]->unreleased[LEDGER_LEFT_OPEN][how], 1,
+					  memory_order_relaxed);
 	ledger_add(account, LEDGER_FINISHED_ELSEWHERE, 1, now_ns);
 }
 
@@ -190,8 +198,8 @@ static struct moment moment_of(struct ledger_header *ledger, uint64_t now_ns) {
 	return (struct moment){ledger, second, second / 60, second / 3600};
 }
 
-static void change_metric(const struct moment *at, struct ledger_timeline *timeline, enum ledger_metric metric,
-			  enum cell_change change, uint32_t value) {
+static void change_metric(const struct moment *at, struct ledger_timeline *timeline,
+			  enum ledger_metric metric, enum cell_change change, uint32_t value) {
 	change_cell(&timeline->second[metric][at->second % LEDGER_SECOND_CELLS], at->second, change, value);
 	change_cell(&timeline->minute[metric][at->minute % LEDGER_MINUTE_CELLS], at->minute, change, value);
 	change_cell(&timeline->hour[metric][at->hour % LEDGER_HOUR_CELLS], at->hour, change, value);
@@ -204,12 +212,13 @@ static uint32_t as_value(int64_t gauge) {
 /* Two threads may change the gauge in one order and come here in the other. The reader carries the last value
  * forward, so it is written again until it is the gauge's; gauge and cells are read and changed in one order for
  * all (sequentially consistent, which costs nothing on x86-64). */
-static void change_open(const struct moment *at, uint32_t number, const _Atomic int64_t *gauge, int64_t before,
-			int64_t after) {
+static void change_open(const struct moment *at, uint32_t number, const _Atomic int64_t *gauge,
+			int64_t before, int64_t after) {
 	struct ledger_timeline *timeline = ledger_unit(at->ledger, LEDGER_TIMELINES, number);
 	if (!timeline)
 		return;
-	change_metric(at, timeline, LEDGER_METRIC_OPEN_PEAK, CELL_RAISE, as_value(before > after ? before : after));
+	change_metric(at, timeline, LEDGER_METRIC_OPEN_PEAK, CELL_RAISE,
+		      as_value(before > after ? before : after));
 	for (int64_t written = ~after; written != after; after = atomic_load(gauge)) {
 		change_metric(at, timeline, LEDGER_METRIC_OPEN, CELL_SET, as_value(after));
 		written = after;

@@ -48,7 +48,8 @@ struct ledger_endpoint_facts { /* NULL: unknown */
 	const char *user;
 };
 /* Pool number of a role (string id) on an endpoint; LEDGER_POOL_OTHER if the table is full. */
-uint32_t ledger_intern_pool(struct ledger_header *ledger, uint32_t role, const struct ledger_endpoint_facts *endpoint);
+uint32_t ledger_intern_pool(struct ledger_header *ledger, uint32_t role,
+			    const struct ledger_endpoint_facts *endpoint);
 
 /* The application name of a lease of the pool; names that differ leave the pool without one. */
 void ledger_pool_application_name(struct ledger_header *ledger, uint32_t pool, uint32_t application_name);
@@ -66,16 +67,18 @@ struct ledger_account {
 	uint32_t site;
 };
 
-void ledger_add(const struct ledger_account *account, enum ledger_counter counter, uint64_t amount, uint64_t now_ns);
+void ledger_add(const struct ledger_account *account, enum ledger_counter counter, uint64_t amount,
+		uint64_t now_ns);
 void ledger_add_time(const struct ledger_account *account, enum ledger_measure measure, uint64_t duration_ns);
 void ledger_add_phase_time(struct ledger_header *ledger, enum ledger_phase phase, uint64_t duration_ns);
 /* One failure of reason (line of failure.def, from 0). */
 void ledger_add_failure(struct ledger_header *ledger, uint32_t reason, uint64_t now_ns);
 /* A lease whose owner ended without releasing it; `when_ns` is when it was taken. */
-void ledger_add_unreleased(const struct ledger_account *account, enum ledger_left left, enum ledger_how_ended how,
-			   uint64_t when_ns);
+void ledger_add_unreleased(const struct ledger_account *account, enum ledger_left left,
+			   enum ledger_how_ended how, uint64_t when_ns);
 /* A lease that was counted as left open turned out to have been handed over: its session was finished after all. */
-void ledger_take_back_unreleased(const struct ledger_account *account, enum ledger_how_ended how, uint64_t now_ns);
+void ledger_take_back_unreleased(const struct ledger_account *account, enum ledger_how_ended how,
+				 uint64_t now_ns);
 /* A misuse seen at the account's site, with the instants of its finding. */
 void ledger_add_misuse(const struct ledger_account *account, enum ledger_counter counter,
 		       enum ledger_finding_time finding, uint64_t now_ns);
@@ -85,7 +88,8 @@ void ledger_add_open(const struct ledger_account *account, int change, uint64_t 
 void ledger_add_attempt(const struct ledger_account *account, bool has_failed, uint64_t now_ns);
 
 /* Adds a value to a histogram (also used on private ones in tests). */
-void ledger_histogram_add(struct ledger_header *ledger, struct ledger_histogram *histogram, uint64_t value_ns);
+void ledger_histogram_add(struct ledger_header *ledger, struct ledger_histogram *histogram,
+			  uint64_t value_ns);
 
 /* ---- Process records ----------------------------------------------------------------------------- */
 
@@ -103,12 +107,13 @@ struct ledger_process_identity {
  * LEDGER_NO_PROCESS if the table is full of living ones (counted). */
 uint32_t ledger_process_claim(struct ledger_header *ledger, const struct ledger_process_identity *identity);
 /* Ends records of this very process that an exec left RUNNING; what they held is folded. */
-void ledger_process_end_earlier_images(struct ledger_header *ledger, const struct ledger_process_identity *identity);
+void ledger_process_end_earlier_images(struct ledger_header *ledger,
+				       const struct ledger_process_identity *identity);
 void ledger_process_publish(struct ledger_header *ledger, uint32_t process);
 /* The process's own mark; what it still holds is folded. Ignored unless the record is RUNNING and of this
  * pid. Async-signal-safe. */
-void ledger_process_end(struct ledger_header *ledger, uint32_t process, int32_t pid, enum ledger_how_ended how,
-			uint64_t now_ns);
+void ledger_process_end(struct ledger_header *ledger, uint32_t process, int32_t pid,
+			enum ledger_how_ended how, uint64_t now_ns);
 /* Folds what dead processes of this pid namespace left into the totals and frees their slots; returns how
  * many processes were folded. Makes system calls; errno and cancellation of the host are untouched. */
 uint32_t ledger_reap(struct ledger_header *ledger, uint64_t pid_namespace);

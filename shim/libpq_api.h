@@ -30,7 +30,7 @@ enum libpq_function {
 #define ACCESSOR(name) LIBPQ_##name,
 	LIBPQ_ACCESSORS(ACCESSOR)
 #undef ACCESSOR
-	LIBPQ_FUNCTION_COUNT
+		LIBPQ_FUNCTION_COUNT
 };
 #define LIBPQ_HOOK_COUNT LIBPQ_PQstatus
 

@@ -10,7 +10,9 @@
 #define PGCONN_SEARCHED_BYTES 640u
 
 static enum lease_outcome outcome_of(ConnStatusType status) {
-	return status == CONNECTION_OK ? LEASE_ESTABLISHED : status == CONNECTION_BAD ? LEASE_FAILED : LEASE_PENDING;
+	return status == CONNECTION_OK     ? LEASE_ESTABLISHED
+		: status == CONNECTION_BAD ? LEASE_FAILED
+					   : LEASE_PENDING;
 }
 
 /* Of names that no server has confirmed. ':' and '/' in a user or database are where libpq leaves the rest of a URI that

@@ -34,7 +34,8 @@ void *loader_symbol(const struct link_map *object, const char *name);
 /* The object that this library is, and the last one that was loaded before main: between them nothing is ever
  * unloaded. Constructor only / any time after. */
 void loader_remember_startup(void);
-const struct link_map *loader_next_startup_object(const struct link_map *object); /* NULL at the end; NULL argument:
+const struct link_map *
+loader_next_startup_object(const struct link_map *object); /* NULL at the end; NULL argument:
 										     the first behind us */
 
 /* Where an object's calls through PLT and GOT lead. */

@@ -33,7 +33,7 @@ static int hooked_function(const char *name) {
 static bool is_ours(const void *address) {
 	struct dl_find_object ours, theirs;
 	return loader_find((const void *)hooked_names, &ours) && loader_find(address, &theirs) &&
-	       ours.dlfo_link_map == theirs.dlfo_link_map;
+		ours.dlfo_link_map == theirs.dlfo_link_map;
 }
 
 void *loader_hooks_dlsym(void *handle, const char *name) {

@@ -41,7 +41,7 @@ static bool was_told; /* why recording is off */
 static _Atomic uint64_t missed_calls;
 static uint32_t unwinder_notes; /* a forked child keeps its parent's unwinder: dlopen may be unusable there */
 static char script_name[SETTINGS_TEXT_BYTES]; /* as on the command line; checked when attaching */
-static bool is_module;			      /* python -m */
+static bool is_module;                        /* python -m */
 static _Atomic bool is_initialised;
 
 bool process_is_disabled(void) {
@@ -135,8 +135,8 @@ static void find_script(int argc, char **argv) {
 
 static bool is_identifier(const char *name) {
 	for (; *name; name++)
-		if (*name != '_' && *name != '.' && !(*name >= 'a' && *name <= 'z') && !(*name >= 'A' && *name <= 'Z') &&
-		    !(*name >= '0' && *name <= '9'))
+		if (*name != '_' && *name != '.' && !(*name >= 'a' && *name <= 'z') &&
+		    !(*name >= 'A' && *name <= 'Z') && !(*name >= '0' && *name <= '9'))
 			return false;
 	return true;
 }
@@ -145,7 +145,8 @@ static const char *known_script(const char *exe) {
 	if (!script_name[0] || !is_interpreter(exe))
 		return "";
 	if (is_module)
-		return strncmp(base_name(exe), "python", 6) == 0 && is_identifier(script_name) ? script_name : "";
+		return strncmp(base_name(exe), "python", 6) == 0 && is_identifier(script_name) ? script_name
+											       : "";
 	return access(script_name, F_OK) == 0 ? script_name : "";
 }
 

@@ -12,9 +12,10 @@
 /* Where this process records. Valid until the next fork; shared by all threads, read-only. */
 struct recording {
 	struct ledger_header *ledger;
-	uint32_t process;    /* record number */
-	uint32_t generation; /* 1 in the first process image, more in forked children: tells inherited things */
-	uint32_t role;       /* string ids */
+	uint32_t process; /* record number */
+	uint32_t
+		generation; /* 1 in the first process image, more in forked children: tells inherited things */
+	uint32_t role;      /* string ids */
 	uint32_t test;
 	int32_t pid;
 	bool tracks_uses;

@@ -12,7 +12,7 @@ typedef bool parse_function(struct settings *settings, const struct setting *set
 struct setting {
 	const char *name;
 	parse_function *parse;
-	size_t offset; /* of the field in struct settings */
+	size_t offset;  /* of the field in struct settings */
 	uint64_t limit; /* numbers: the highest; texts: size of the field */
 };
 
@@ -112,8 +112,10 @@ static void read_entry(struct settings *settings, const char *entry) {
 }
 
 void settings_read(struct settings *settings, char *const *environment) {
-	*settings = (struct settings){
-		.ledger_size_bytes = LEDGER_DEFAULT_SIZE_BYTES, .uses = 1, .stack_depth = 32, .script_frames = 32};
+	*settings = (struct settings){.ledger_size_bytes = LEDGER_DEFAULT_SIZE_BYTES,
+				      .uses = 1,
+				      .stack_depth = 32,
+				      .script_frames = 32};
 	for (; environment && *environment; environment++)
 		if (strncmp(*environment, "PQLEASE_", 8) == 0)
 			read_entry(settings, *environment);

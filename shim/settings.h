@@ -21,7 +21,8 @@ struct settings {
 	uint64_t is_disabled;
 	uint64_t is_verbose;
 	bool opens_early;
-	uint64_t preloaded_pid; /* PQLEASE_PID, set by the shim: the last preloaded process up the chain; 0 none */
+	uint64_t
+		preloaded_pid; /* PQLEASE_PID, set by the shim: the last preloaded process up the chain; 0 none */
 	char problem[SETTINGS_TEXT_BYTES]; /* the first bad value, as a sentence; "" none */
 };
 

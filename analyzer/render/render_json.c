@@ -190,11 +190,13 @@ static const struct field site_fields[] = {FIELD(COUNT, report_site, leases),
 					   FIELD(TIMES, report_site, hold_time),
 					   FIELD_END};
 
-static const struct field example_fields[] = {
-	FIELD(COUNT, report_example, pid),  FIELD(COUNT, report_example, backend_pid),
-	FIELD(TEXT, report_example, taken), FIELD(REAL, report_example, age),
-	FIELD(TEXT, report_example, test),  FIELD(COUNT, report_example, taken_site),
-	FIELD_END};
+static const struct field example_fields[] = {FIELD(COUNT, report_example, pid),
+					      FIELD(COUNT, report_example, backend_pid),
+					      FIELD(TEXT, report_example, taken),
+					      FIELD(REAL, report_example, age),
+					      FIELD(TEXT, report_example, test),
+					      FIELD(COUNT, report_example, taken_site),
+					      FIELD_END};
 
 static const struct field lease_fields[] = {FIELD(COUNT, report_lease, pid),
 					    FIELD(COUNT, report_lease, backend_pid),

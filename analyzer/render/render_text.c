@@ -131,10 +131,12 @@ static void print_example(struct text_page *page, const struct report_example *e
 static void print_taken(struct text_rendering *rendering, const struct report_finding *from) {
 	struct text_page *page = &rendering->page;
 	for (size_t i = 0; i < from->example_count; i++) {
-		const struct report_site *site = report_find_site(rendering->report, from->examples[i].taken_site);
+		const struct report_site *site =
+			report_find_site(rendering->report, from->examples[i].taken_site);
 		bool is_repeated = i > 0 && from->examples[i].taken_site == from->examples[i - 1].taken_site;
 		if (from->examples[i].taken_site != from->site && site != NULL && !is_repeated)
-			text_page_line(page, TEXT_PAGE_PLAIN, "         ", "opened at %s", describe_site(page, site, from->finding));
+			text_page_line(page, TEXT_PAGE_PLAIN, "         ", "opened at %s",
+				       describe_site(page, site, from->finding));
 	}
 }
 
@@ -365,12 +367,13 @@ static double oldest_open_age(const struct report *report, int64_t site) {
 static void print_place(struct text_rendering *rendering, const struct report_site *site) {
 	struct text_page *page = &rendering->page;
 	const struct site_frame *frame = report_application_frame(site);
-	text_page_line(page, TEXT_PAGE_PLAIN, "  ", "%8s %6s %5s %5s %9s %9s  %s", text_page_count(page, site->attempts),
-		       text_page_count(page, site->failed), text_page_count(page, site->open),
-		       text_page_count(page, site->peak_open),
+	text_page_line(page, TEXT_PAGE_PLAIN, "  ", "%8s %6s %5s %5s %9s %9s  %s",
+		       text_page_count(page, site->attempts), text_page_count(page, site->failed),
+		       text_page_count(page, site->open), text_page_count(page, site->peak_open),
 		       text_page_seconds(page, oldest_open_age(rendering->report, site->id)),
 		       text_page_seconds(page, site->hold_time.p95),
-		       frame != NULL ? text_page_fit(page, describe_frame(page, frame), 46) : "(stack unavailable)");
+		       frame != NULL ? text_page_fit(page, describe_frame(page, frame), 46)
+				     : "(stack unavailable)");
 }
 
 /* Who takes connections, and who holds them now: those with the most open ones first. */
@@ -384,8 +387,8 @@ static void print_places(struct text_rendering *rendering) {
 		sites[i] = &report->sites[i];
 	qsort(sites, report->site_count, sizeof *sites, compare_places);
 	text_page_line(page, TEXT_PAGE_HEADING, "Places", "%s", "");
-	text_page_line(page, TEXT_PAGE_FAINT, "  ", "%8s %6s %5s %5s %9s %9s  %s", "attempts", "failed", "open",
-		       "peak", "oldest", "hold95", "taken at");
+	text_page_line(page, TEXT_PAGE_FAINT, "  ", "%8s %6s %5s %5s %9s %9s  %s", "attempts", "failed",
+		       "open", "peak", "oldest", "hold95", "taken at");
 	size_t limit = list_limit(rendering, report->site_count);
 	for (size_t i = 0; i < limit; i++)
 		print_place(rendering, sites[i]);

@@ -87,8 +87,8 @@ static void take_times(const struct site_left *left, struct finding *finding) {
 		finding->oldest_age_ns = left->oldest_age_ns;
 }
 
-static void take_examples(const struct rule_input *input, bool is_borrowed, enum model_left left, unsigned hows,
-			  struct finding *finding) {
+static void take_examples(const struct rule_input *input, bool is_borrowed, enum model_left left,
+			  unsigned hows, struct finding *finding) {
 	struct finding_example *examples = arena_array(input->arena, EXAMPLES_MAX, sizeof *examples);
 	if (finding->example_count > 0)
 		memcpy(examples, finding->examples, finding->example_count * sizeof *examples);
@@ -98,8 +98,8 @@ static void take_examples(const struct rule_input *input, bool is_borrowed, enum
 		if (example->is_borrowed != is_borrowed || (!is_borrowed && !is_left))
 			continue;
 		examples[finding->example_count++] =
-			(struct finding_example){example->pid,	  example->backend_pid, example->taken_ns,
-						 example->age_ns, example->test,	example->taken_site};
+			(struct finding_example){example->pid,    example->backend_pid, example->taken_ns,
+						 example->age_ns, example->test,        example->taken_site};
 	}
 	finding->examples = examples;
 }

@@ -74,7 +74,8 @@ static void the_word_after_a_secret_option_is_masked(void **state) {
 	(void)state;
 	ASSERT_MASKED("x --password ***", "x", "--password", "123");
 	ASSERT_MASKED("x --API-Token *** ***", "x", "--API-Token", "/tmp", "5");
-	ASSERT_MASKED("x --pin *** *** -W *** -p ***", "x", "--pin", "1234", "4711", "-W", "99", "-p", "98765432");
+	ASSERT_MASKED("x --pin *** *** -W *** -p ***", "x", "--pin", "1234", "4711", "-W", "99", "-p",
+		      "98765432");
 	ASSERT_MASKED("x ***", "x", "--hunter2secret");
 	ASSERT_MASKED("x --pw *** --key ***", "x", "--pw", "1", "--key", "-a");
 	ASSERT_MASKED("x --client-secret ***", "x", "--client-secret", "7");

@@ -523,7 +523,8 @@ static void test_an_inherited_finish(void **state) {
 	assert_true(shim_support_children(1, finish_in_child, (void *)conn));
 	assert_counted(COUNTED({LEDGER_INHERITED_FINISH, 1}, {LEDGER_INHERITED_USE, 1}), 0, 0);
 	finish(conn);
-	assert_counted(COUNTED({LEDGER_INHERITED_FINISH, 1}, {LEDGER_INHERITED_USE, 1}, {LEDGER_FINISHED, 1}), -1, -1);
+	assert_counted(COUNTED({LEDGER_INHERITED_FINISH, 1}, {LEDGER_INHERITED_USE, 1}, {LEDGER_FINISHED, 1}),
+		       -1, -1);
 }
 
 static void lease_in_child(void *argument, uint32_t number) {

@@ -127,8 +127,8 @@ static void test_an_end_folds_what_is_open(void **state) {
 	assert_int_equal(2, shim_support_unreleased(ledger));
 	assert_int_equal(1, unreleased(LEDGER_LEFT_OPEN, LEDGER_ENDED_EXIT));
 	assert_int_equal(1, unreleased(LEDGER_LEFT_FAILED, LEDGER_ENDED_EXIT));
-	record_of(process)->word = (uint64_t)LEDGER_PROCESS_ENDED << 56 | (record_of(process)->word & 0xffffff00000000) |
-				   (uint32_t)dead_pid();
+	record_of(process)->word = (uint64_t)LEDGER_PROCESS_ENDED << 56 |
+		(record_of(process)->word & 0xffffff00000000) | (uint32_t)dead_pid();
 	assert_int_equal(1, ledger_reap(ledger, self.pid_namespace));
 	assert_int_equal(LEDGER_PROCESS_FOLDED, state_of(process));
 	assert_int_equal(0, shim_support_slots_in_use(ledger));
