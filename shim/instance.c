@@ -88,8 +88,8 @@ static bool describe(struct instance *instance, const struct link_map *libpq, bo
 	struct dl_find_object found;
 	for (int i = 0; i < LIBPQ_FUNCTION_COUNT; i++) {
 		void *real = loader_symbol(libpq, function_names[i]);
-		instance->function[i] =
-			real && i < LIBPQ_HOOK_COUNT ? wrapped(function_names[i], real) : real;
+		bool may_be_wrapped = real && is_chained && i < LIBPQ_HOOK_COUNT;
+		instance->function[i] = may_be_wrapped ? wrapped(function_names[i], real) : real;
 	}
 	if (!instance->api.PQconnectdb || !instance->api.PQfinish || !instance->api.PQstatus ||
 	    !loader_find((const void *)instance->api.PQstatus, &found))
@@ -117,10 +117,12 @@ static const struct link_map *startup_libpq(void) {
  * own search for it would find nothing. The loader is asked only if there is a wrapper and libpq came after main. */
 static bool is_behind_wrapper(const struct link_map *libpq) {
 	const struct link_map *startup = startup_libpq();
-	for (const struct link_map *object = NULL; (object = loader_next_startup_object(object)) && object != startup;)
+	for (const struct link_map *object = NULL;
+	     (object = loader_next_startup_object(object)) && object != startup;)
 		for (int i = 0; i < LIBPQ_HOOK_COUNT; i++)
 			if (loader_symbol(object, function_names[i]))
-				return libpq == (startup ? startup : object_of(loader_dlsym(RTLD_NEXT, "PQstatus")));
+				return libpq ==
+					(startup ? startup : object_of(loader_dlsym(RTLD_NEXT, "PQstatus")));
 	return false;
 }
 
@@ -209,7 +211,8 @@ static struct instance_binding find(uintptr_t caller, uint32_t generation) {
 	struct instance candidate = {0};
 	const struct link_map *object = object_of((const void *)caller);
 	const struct link_map *fallback = object ? NULL : startup_libpq(); /* generated code */
-	if (!(object && resolve(&candidate, object)) && !(fallback && describe(&candidate, fallback, is_behind_wrapper(fallback))))
+	if (!(object && resolve(&candidate, object)) &&
+	    !(fallback && describe(&candidate, fallback, is_behind_wrapper(fallback))))
 		return (struct instance_binding){NULL, INSTANCES_MAX, false};
 	bool is_internal = caller >= candidate.start && caller < candidate.end;
 	uint32_t number = remember(&candidate);
@@ -226,7 +229,7 @@ uint32_t instance_of_function(const void *function) {
 	struct instance candidate = {0};
 	const struct link_map *object = object_of(function);
 	return object && is_libpq(object) && describe(&candidate, object, false) ? remember(&candidate)
-									  : INSTANCES_MAX;
+										 : INSTANCES_MAX;
 }
 
 struct instance_binding instance_of_caller(const void *caller) {
