@@ -126,6 +126,18 @@ const struct link_map *loader_next_startup_object(const struct link_map *object)
 
 /* ---- Relocations ---------------------------------------------------------------------------------------------- */
 
+const char *loader_soname(const struct link_map *object) {
+	const char *strings = NULL;
+	ElfW(Xword) offset = 0;
+	for (const ElfW(Dyn) *entry = object->l_ld; entry && entry->d_tag != DT_NULL; entry++) {
+		if (entry->d_tag == DT_STRTAB)
+			strings = pointer_of(object, entry->d_un.d_ptr);
+		else if (entry->d_tag == DT_SONAME)
+			offset = entry->d_un.d_val;
+	}
+	return strings && offset ? strings + offset : NULL;
+}
+
 bool loader_relocations_of(const struct link_map *object, struct loader_relocations *relocations) {
 	*relocations = (struct loader_relocations){.object = object};
 	for (const ElfW(Dyn) *entry = object->l_ld; entry && entry->d_tag != DT_NULL; entry++) {

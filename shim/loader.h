@@ -38,6 +38,9 @@ const struct link_map *
 loader_next_startup_object(const struct link_map *object); /* NULL at the end; NULL argument:
 										     the first behind us */
 
+/* The name that other objects need it by; NULL if it has none. */
+const char *loader_soname(const struct link_map *object);
+
 /* Where an object's calls through PLT and GOT lead. */
 struct loader_relocations {
 	const struct link_map *object;

@@ -45,7 +45,11 @@ dlsym:
 dlopen:
 	.cfi_startproc
 	endbr64
-	keeping_arguments loader_hooks_dlopen_flags
+	keeping_arguments loader_hooks_dlopen
+	testq	%rax, %rax
+	jz	1f
+	ret
+1:	keeping_arguments loader_hooks_dlopen_flags
 	movl	%eax, %esi
 	keeping_arguments loader_real_dlopen
 	jmp	*%rax
