@@ -26,10 +26,10 @@ ConnStatusType PQstatus(const PGconn *conn) {
 	return conn ? CONNECTION_OK : CONNECTION_BAD;
 }
 
-#define TEXT_OF_CONN(name, text)               \
-	char *name(const PGconn *conn) {       \
-		(void)conn;                    \
-		return (char *)(text);         \
+#define TEXT_OF_CONN(name, text)         \
+	char *name(const PGconn *conn) { \
+		(void)conn;              \
+		return (char *)(text);   \
 	}
 TEXT_OF_CONN(PQhost, "/run/postgresql")
 TEXT_OF_CONN(PQport, "5432")

@@ -17,8 +17,8 @@ static uint64_t spawn_ns(char **command) {
 	pid_t child;
 	int status;
 	uint64_t begun_ns = now_ns();
-	if (posix_spawn(&child, command[0], NULL, NULL, command, environ) != 0 || waitpid(child, &status, 0) < 0 ||
-	    status != 0)
+	if (posix_spawn(&child, command[0], NULL, NULL, command, environ) != 0 ||
+	    waitpid(child, &status, 0) < 0 || status != 0)
 		abort();
 	return now_ns() - begun_ns;
 }
