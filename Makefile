@@ -180,7 +180,7 @@ test: ## install what is missing, build, run all tests
 
 .PHONY: unit-programs test-programs
 unit-programs: $(UNIT_TESTS)
-test-programs: unit-programs $(FIXTURES)
+test-programs: unit-programs $(FIXTURES) evaluate-programs fuzz-programs
 
 .PHONY: test-unit
 test-unit: $(UNIT_TESTS) ## build and run the unit tests
@@ -272,11 +272,26 @@ model: ## check the protocol of lease slots, and that broken variants of it are 
 
 # --- Evaluation -----------------------------------------------------------------------------------
 
-STORM_OBJS := $(patsubst %,$(BUILD)/%.o,$(wildcard tests/evaluate/*.c))
-EVALUATE_PROGRAMS := $(BUILD)/tests/evaluate/storm
+STORM_OBJS := $(patsubst %,$(BUILD)/%.o,$(wildcard tests/evaluate/storm*.c))
+HOSTILE_OBJS := $(patsubst %,$(BUILD)/%.o,tests/evaluate/hostile.c tests/fuzz/fuzz.c tests/fuzz/ledger_changes.c)
+EVALUATE_PROGRAMS := $(BUILD)/tests/evaluate/storm $(BUILD)/tests/evaluate/hostile
+TSAN_TESTS = ledger_slots ledger_intern ledger_totals ledger_processes conn_table lease
+
+.PHONY: evaluate
+evaluate: all $(FIXTURES) $(EVALUATE_PROGRAMS) ## kill storm, soak and hostile files at length, races and memory by valgrind (minutes)
+	@$(MAKE) test-tsan
+	@PQLEASE_BUILD=$(abspath $(BUILD)) tests/evaluate/run
 
 .PHONY: evaluate-programs
 evaluate-programs: $(EVALUATE_PROGRAMS)
+
+.PHONY: test-tsan
+test-tsan: ## run the tests of what threads share, built by clang with TSan
+	@$(MAKE) BUILD=$(BUILD)/tsan CC=$(CLANG) SANITIZE='-fsanitize=thread -fno-omit-frame-pointer' test-tsan-here
+
+.PHONY: test-tsan-here
+test-tsan-here: $(TSAN_TESTS:%=$(BUILD)/tests/unit/shim/test_%)
+	@TSAN_OPTIONS=halt_on_error=1 $(run_tests) $^
 
 $(BUILD)/tests/evaluate/%.c.o: tests/evaluate/%.c Makefile
 	@mkdir -p $(@D)
@@ -284,6 +299,9 @@ $(BUILD)/tests/evaluate/%.c.o: tests/evaluate/%.c Makefile
 
 $(BUILD)/tests/evaluate/storm: $(STORM_OBJS) $(BUILD)/tests/support.a $(BUILD)/tests/shim.a $(BUILD)/tests/analyzer.a
 	$(call quiet,LD $@)$(CC) $(SANITIZE) -rdynamic $(LDFLAGS) -o $@ $^ $(CMOCKA_LIBS) $(ANALYZER_LIBS) -lpthread
+
+$(BUILD)/tests/evaluate/hostile: $(HOSTILE_OBJS)
+	$(call quiet,LD $@)$(CC) $(SANITIZE) $(LDFLAGS) -o $@ $^
 
 # --- Fuzzing -------------------------------------------------------------------------------------
 
