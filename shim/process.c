@@ -288,7 +288,8 @@ static enum attach_state attach(void) {
 	if (!was_told) {
 		was_told = true;
 		say(settings.ledger_path, why);
-		mark_as_off(why);
+		if (status == LEDGER_FILE_SYSTEM_ERROR || status == LEDGER_FILE_FOREIGN)
+			mark_as_off(why); /* not beside what is no ledger */
 	}
 	return status == LEDGER_FILE_SYSTEM_ERROR && is_passing(&map) ? UNTRIED : OFF;
 }
