@@ -9,6 +9,8 @@ begin
 rescue RuntimeError => error
   puts error.message
 end
+conn.set_notice_processor
+conn.discard_results # else the server may still be sending when it is left
 conn.reset
 puts conn.exec("select 17").getvalue(0, 0)
 conn.finish

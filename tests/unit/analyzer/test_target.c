@@ -164,7 +164,7 @@ static void setuid_to_somebody_else_is_seen(void **state) {
 }
 
 static void scripts_are_followed_to_their_program(void **state) {
-	char line[256];
+	char line[512];
 	(void)state;
 	write_program("static", NULL, 0755);
 	snprintf(line, sizeof line, "#! %s -x\n", in_directory("static"));
@@ -185,7 +185,7 @@ static void env_is_followed_by_path(void **state) {
 }
 
 static void a_script_that_names_itself_ends(void **state) {
-	char line[256];
+	char line[512];
 	(void)state;
 	snprintf(line, sizeof line, "#!%s\n", in_directory("loop"));
 	write_text("loop", line, 0755);
