@@ -213,6 +213,7 @@ odbc_pkgs = odbc
 qt_qpsql_pkgs = Qt5Sql
 
 .PHONY: test-clients
+test-clients: TEST_TIMEOUT = 300
 test-clients: ## install every client of libpq that is packaged, and run each under the shim
 	@scripts/setup
 	@PQLEASE_BUILD=$(abspath $(BUILD)) scripts/setup-clients
