@@ -317,7 +317,7 @@ coverage: ## which lines of shim and analyzer the tests execute (gcovr: scripts/
 	@$(MAKE) $(COVERAGE_FLAGS) coverage-programs
 	@find $(COVERAGE_BUILD) -name '*.gcda' -delete
 	@$(MAKE) $(COVERAGE_FLAGS) coverage-tests || echo 'coverage: some tests failed in this build'
-	@gcovr --root . --filter shim/ --filter analyzer/ --merge-mode-functions separate --exclude-unreachable-branches \
+	@gcovr --root . --filter shim/ --filter analyzer/ --exclude-unreachable-branches \
 		--html-details $(COVERAGE_BUILD)/coverage.html --txt $(COVERAGE_BUILD)/coverage.txt $(COVERAGE_BUILD)
 	@cat $(COVERAGE_BUILD)/coverage.txt
 

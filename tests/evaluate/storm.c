@@ -357,6 +357,20 @@ static void go_on(pid_t child) {
 	kill_child(child);
 }
 
+/* Of the last lap, those that are missing or hide behind an older one. */
+static uint64_t stale_history(void) {
+	const struct ledger_section *section = &ledger->section[LEDGER_HISTORY];
+	uint64_t used = section->used;
+	uint64_t stale = 0;
+	for (uint64_t sequence = used > section->capacity ? used - section->capacity : 0; sequence < used;
+	     sequence++) {
+		const struct ledger_ended *ended =
+			ledger_unit(ledger, LEDGER_HISTORY, sequence % section->capacity);
+		stale += ended == NULL || ended->word != ((sequence + section->capacity) << 1 | 1);
+	}
+	return stale;
+}
+
 /* Stopped for two laps of the ring, then continued: nobody dies on the way, so nothing may be torn. */
 static void sleep_long(const struct act *act, pid_t child, uint64_t at) {
 	(void)act;
@@ -364,6 +378,9 @@ static void sleep_long(const struct act *act, pid_t child, uint64_t at) {
 	lap_the_history();
 	go_on(child);
 	judge_the_dead("instruction", at, 0);
+	if (stale_history() > ledger->lost[LEDGER_LOST_HISTORY])
+		give_up("instruction %llu: history is missing and not counted as lost",
+			(unsigned long long)at);
 	if (judge.torn > 0)
 		give_up("instruction %llu: torn though nobody was killed on the way", (unsigned long long)at);
 }
