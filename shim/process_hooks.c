@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -14,9 +15,6 @@
 #include "shim/stack_table.h"
 
 #define EXPORT __attribute__((visibility("default")))
-
-_Noreturn EXPORT void _exit(int status);
-_Noreturn EXPORT void _Exit(int status);
 
 typedef void exit_function(int status);
 
@@ -30,11 +28,11 @@ static _Noreturn void end(int status) {
 		syscall(SYS_exit_group, status);
 }
 
-void _exit(int status) {
+EXPORT void _exit(int status) {
 	end(status);
 }
 
-void _Exit(int status) {
+EXPORT void _Exit(int status) {
 	end(status);
 }
 
