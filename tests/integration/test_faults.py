@@ -309,6 +309,24 @@ def unprivileged_program_with_roots_ledger():
     check_equal(before, contents(ledger), "root's ledger")
 
 
+@test
+def program_that_could_not_record_is_told():
+    """Another user's program of the same run writes nothing into root's ledger; the report is not trusted then."""
+    if os.geteuid() != 0:
+        return
+    db = cluster.fresh_database()
+    ledger = in_directory("run.ledger")
+    os.chmod(os.path.dirname(ledger), 0o1777)
+    run_with_shim([fixture("connect_loop"), "3"], db=db, ledger=ledger).check_status(0)
+    check_clean(report(ledger), db)
+    as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", fixture("connect_loop"), "2"]
+    run_with_shim(as_nobody, db=db, ledger=ledger, cwd="/").check_status(0)
+    parsed = report(ledger)
+    check_equal(2, db.sessions().sessions - parsed["totals"]["established"], "sessions that were not recorded")
+    check_equal(False, parsed["trust"]["ok"], "trust.ok (%r)" % parsed["trust"])
+    check(parsed["trust"]["reasons"], "trust.reasons should say why")
+
+
 # --- Limits ----------------------------------------------------------------------------------------------------
 
 
