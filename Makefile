@@ -45,13 +45,12 @@ CMOCKA_LIBS = $(call once,CMOCKA_LIBS,$(PKG_CONFIG) --libs cmocka)
 SHIM_SRCS := $(wildcard shim/*.c) $(wildcard shim/*.S)
 ANALYZER_SRCS := $(wildcard analyzer/*.c analyzer/*/*.c) $(wildcard analyzer/*.S analyzer/*/*.S)
 # The code of the shim that the analyzer is built with as well.
-SHARED_SRCS := shim/ledger_file.c
+SHARED_SRCS := shim/ledger_file.c shim/proc.c
 TEST_SUPPORT_SRCS := $(wildcard tests/unit/support/*.c)
 SHIM_TEST_SRCS := $(wildcard tests/unit/shim/test_*.c)
 ANALYZER_TEST_SRCS := $(wildcard tests/unit/analyzer/test_*.c)
 INTEGRATION_TESTS := $(sort $(wildcard tests/integration/test_*.py))
-FORMATTED := $(wildcard shim/*.[ch] analyzer/*.[ch] analyzer/*/*.[ch] tests/unit/*/*.[ch] tests/fixtures/*.[ch] \
-	tests/fuzz/*.[ch] tests/evaluate/*.[ch])
+FORMATTED := $(wildcard shim/*.[ch] analyzer/*.[ch] analyzer/*/*.[ch] tests/unit/*/*.[ch] tests/fixtures/*.[ch])
 
 SHIM_OBJS := $(SHIM_SRCS:%=$(BUILD)/%.o)
 SHARED_OBJS := $(SHARED_SRCS:%=$(BUILD)/shared/%.o)

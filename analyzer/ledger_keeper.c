@@ -13,6 +13,7 @@
 #include "analyzer/liveness.h"
 #include "analyzer/options.h"
 #include "shim/ledger_file.h"
+#include "shim/proc.h"
 #include "shim/ledger_format.h"
 
 #define MASKED_WORD "***"
@@ -132,19 +133,6 @@ static uint64_t load_process_word(const struct ledger_process *process) {
 
 /* ---- Life of a ledger --------------------------------------------------------------------------------- */
 
-/* 0: no such process, or unknown. */
-static uint64_t start_ticks_of(pid_t pid) {
-	char path[64];
-	char line[1024];
-	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t length = fd >= 0 ? read(fd, line, sizeof line - 1) : 0;
-	if (fd >= 0)
-		close(fd);
-	line[length > 0 ? length : 0] = '\0';
-	return ledger_file_stat_field(line, 22);
-}
-
 static enum liveness liveness_in(const struct ledger_header *header, int32_t pid, uint64_t start_ticks,
 				 uint64_t pid_namespace) {
 	struct liveness_observer observer = liveness_observer_here();
@@ -210,7 +198,7 @@ static bool namesake_is_alive(const struct ledger_header *header, const char *pa
 	const char *base = strrchr(path, '/');
 	if (sscanf(base ? base + 1 : path, "pqlease.%u.%d-%llu.ledger", &uid, &pid, &started) != 3)
 		return false;
-	uint64_t start_ticks = start_ticks_of(pid);
+	uint64_t start_ticks = proc_start_ticks(pid);
 	enum liveness liveness = liveness_in(header, pid, start_ticks, header->pid_namespace);
 	return liveness == LIVENESS_UNKNOWN ||
 		(liveness == LIVENESS_RUNNING && start_ticks <= ticks_at_creation(header));
@@ -329,7 +317,7 @@ uint64_t ledger_keeper_size_bytes(const char *text) {
 
 bool ledger_keeper_default_path(char path[PATH_MAX], const char *directory) {
 	int length = snprintf(path, PATH_MAX, "%s/pqlease.%u.%d-%llu.ledger", directory, (unsigned)getuid(),
-			      (int)getpid(), (unsigned long long)start_ticks_of(getpid()));
+			      (int)getpid(), (unsigned long long)proc_start_ticks(getpid()));
 	return length > 0 && length < PATH_MAX;
 }
 

@@ -37,31 +37,6 @@ static struct ledger_account account_of(const struct ledger_slot *slot) {
 
 /* ---- Closing ---------------------------------------------------------------------------------------------- */
 
-static struct ledger_ended ended_record(const struct ledger_lease *lease, enum ledger_release release,
-					uint64_t now_ns) {
-	return (struct ledger_ended){
-		.begun_ns = lease->begun_ns,
-		.established_ns = lease->established_ns,
-		.ended_ns = now_ns,
-		.connect_ns = lease->connect_ns,
-		.pid = lease->pid,
-		.thread = lease->thread,
-		.backend_pid = lease->backend_pid,
-		.site = lease->site,
-		.pool = lease->pool,
-		.role = lease->role,
-		.test = lease->test,
-		.application_name = lease->application_name,
-		.flags = lease->flags,
-		.release = (uint8_t)release,
-		.failure = (uint8_t)lease->failure,
-		.uses = lease->uses,
-		.resets = lease->resets,
-		.in_query_ns = lease->in_query_ns,
-		.idle_in_transaction_ns = lease->idle_in_transaction_ns,
-	};
-}
-
 /* Totals, then history, then the slot: in this order a process killed between them is at most torn. */
 static void close_lease(struct ledger_slot *slot, enum ledger_counter counter, enum ledger_release release,
 			uint64_t now_ns) {
@@ -80,7 +55,9 @@ static void close_lease(struct ledger_slot *slot, enum ledger_counter counter, e
 		ledger_add(&account, LEDGER_CUT_SHORT, 1, now_ns);
 	if (was_open)
 		ledger_add_open(&account, -1, now_ns);
-	struct ledger_ended ended = ended_record(lease, release, now_ns);
+	struct ledger_ended ended = ledger_ended_of(lease);
+	ended.ended_ns = now_ns;
+	ended.release = (uint8_t)release;
 	ledger_history_add(slot->ledger, &ended);
 	ledger_slot_free(slot);
 }

@@ -12,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "shim/proc.h"
+
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
@@ -159,39 +161,10 @@ static uint64_t clock_ns(clockid_t clock) {
 	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* Returns the length read; the text is zero-terminated. */
-static size_t read_small_file(const char *path, char *text, size_t size_bytes) {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t length = fd >= 0 ? read(fd, text, size_bytes - 1) : 0;
-	if (fd >= 0)
-		close(fd);
-	text[length > 0 ? length : 0] = '\0';
-	return length > 0 ? (size_t)length : 0;
-}
-
-static uint64_t own_start_ticks(void) {
-	char stat_line[1024];
-	read_small_file("/proc/self/stat", stat_line, sizeof stat_line);
-	return ledger_file_stat_field(stat_line, 22);
-}
-
-uint64_t ledger_file_stat_field(const char *stat_line, int field) {
-	const char *at = strrchr(stat_line, ')'); /* the command name may contain anything */
-	for (int i = 2; at && i < field; i++) {
-		at = strchr(at, ' ');
-		if (at)
-			at++;
-	}
-	uint64_t value = 0;
-	for (; at && *at >= '0' && *at <= '9'; at++)
-		value = value * 10 + (uint64_t)(*at - '0');
-	return value;
-}
-
 static void read_boot_id(uint8_t boot_id[16]) {
 	char text[64];
 	int nibbles = 0;
-	read_small_file("/proc/sys/kernel/random/boot_id", text, sizeof text);
+	proc_read_text("/proc/sys/kernel/random/boot_id", text, sizeof text);
 	for (const char *at = text; *at && nibbles < 32; at++) {
 		int value = *at >= '0' && *at <= '9' ? *at - '0'
 			: *at >= 'a' && *at <= 'f'   ? *at - 'a' + 10
@@ -231,7 +204,7 @@ static void describe_run(struct ledger_header *header, const struct ledger_run_f
 		header->pid_namespace = namespace_stat.st_ino;
 	header->creator_pid = (int32_t)getpid();
 	header->creator_uid = (uint32_t)getuid();
-	header->creator_start_ticks = own_start_ticks();
+	header->creator_start_ticks = proc_start_ticks((int32_t)getpid());
 	header->made_by_run = facts->made_by_run;
 	gethostname(host, sizeof host - 1);
 	header->host = append_string(header, host);

@@ -83,7 +83,4 @@ static inline bool ledger_file_is_backed(struct ledger_header *header, uint64_t 
  * a URI, code nor an assignment. Pure. */
 bool ledger_text_is_harmless(const char *text);
 
-/* Field number `field` (as proc(5) counts, 3 and up) of the text of /proc/PID/stat; 0 if missing. Pure. */
-uint64_t ledger_file_stat_field(const char *stat_line, int field);
-
 #endif

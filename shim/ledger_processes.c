@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "shim/ledger_file.h"
+#include "shim/proc.h"
 
 /*
  * Process records and the reaping of the dead.
@@ -44,31 +44,10 @@ static bool change_word(struct ledger_process *record, uint64_t from, enum ledge
 
 /* ---- Who is alive -------------------------------------------------------------------------------------- */
 
-/* Field 22 of /proc/PID/stat, 0 if it cannot be known (no descriptor left, hidepid, ended just now). */
-static uint64_t start_ticks_of(int32_t pid) {
-	char path[32] = "/proc/";
-	char line[1024];
-	char digits[12];
-	size_t length = strlen(path);
-	int count = 0;
-	for (uint32_t rest = (uint32_t)pid; rest > 0; rest /= 10)
-		digits[count++] = (char)('0' + rest % 10);
-	while (count > 0)
-		path[length++] = digits[--count];
-	memcpy(path + length, "/stat", sizeof "/stat");
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	ssize_t got = read(fd, line, sizeof line - 1);
-	close(fd);
-	line[got > 0 ? got : 0] = '\0';
-	return ledger_file_stat_field(line, 22);
-}
-
 static bool is_gone(int32_t pid, uint64_t start_ticks, bool is_thorough) {
 	if (kill(pid, 0) != 0 && errno == ESRCH)
 		return true;
-	uint64_t now = is_thorough && start_ticks ? start_ticks_of(pid) : 0;
+	uint64_t now = is_thorough && start_ticks ? proc_start_ticks(pid) : 0;
 	return now != 0 && now != start_ticks;
 }
 
@@ -86,27 +65,11 @@ static enum ledger_left what_was_left(enum ledger_lease_state state, uint32_t fl
 
 static void keep_example(const struct ledger_account *account, const struct ledger_lease *lease,
 			 enum ledger_left left, enum ledger_how_ended how, uint64_t ended_ns) {
-	struct ledger_ended ended = {
-		.begun_ns = lease->begun_ns,
-		.established_ns = lease->established_ns,
-		.ended_ns = ended_ns,
-		.connect_ns = lease->connect_ns,
-		.pid = lease->pid,
-		.thread = lease->thread,
-		.backend_pid = lease->backend_pid,
-		.site = lease->site,
-		.pool = lease->pool,
-		.role = lease->role,
-		.test = lease->test,
-		.application_name = lease->application_name,
-		.flags = lease->flags,
-		.release = LEDGER_RELEASE_OWNER_GONE,
-		.left = (uint8_t)left,
-		.how_ended = (uint8_t)how,
-		.failure = (uint8_t)lease->failure,
-		.uses = lease->uses,
-		.resets = lease->resets,
-	};
+	struct ledger_ended ended = ledger_ended_of(lease);
+	ended.ended_ns = ended_ns;
+	ended.release = LEDGER_RELEASE_OWNER_GONE;
+	ended.left = (uint8_t)left;
+	ended.how_ended = (uint8_t)how;
 	ledger_example_add(account, &ended);
 }
 
@@ -183,7 +146,7 @@ static bool reaper_is_gone(uint64_t reaper) {
 	if (kill(pid_of(reaper), 0) != 0 && errno == ESRCH)
 		return true;
 	uint32_t start = (uint32_t)(reaper >> 32);
-	uint64_t now = start ? start_ticks_of(pid_of(reaper)) : 0;
+	uint64_t now = start ? proc_start_ticks(pid_of(reaper)) : 0;
 	return now != 0 && (uint32_t)now != start;
 }
 

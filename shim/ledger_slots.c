@@ -163,6 +163,28 @@ void ledger_slot_free(struct ledger_slot *slot) {
 
 /* ---- History ------------------------------------------------------------------------------------------ */
 
+struct ledger_ended ledger_ended_of(const struct ledger_lease *lease) {
+	return (struct ledger_ended){
+		.begun_ns = lease->begun_ns,
+		.established_ns = lease->established_ns,
+		.connect_ns = lease->connect_ns,
+		.pid = lease->pid,
+		.thread = lease->thread,
+		.backend_pid = lease->backend_pid,
+		.site = lease->site,
+		.pool = lease->pool,
+		.role = lease->role,
+		.test = lease->test,
+		.application_name = lease->application_name,
+		.flags = lease->flags,
+		.failure = (uint8_t)lease->failure,
+		.uses = lease->uses,
+		.resets = lease->resets,
+		.in_query_ns = lease->in_query_ns,
+		.idle_in_transaction_ns = lease->idle_in_transaction_ns,
+	};
+}
+
 static void copy_payload(struct ledger_ended *to, const struct ledger_ended *from, uint64_t sequence) {
 	memcpy((char *)to + 16, (const char *)from + 16, sizeof *to - 16);
 	to->check = ledger_ended_check(from, sequence);

@@ -148,6 +148,8 @@ void ledger_slot_free(struct ledger_slot *slot);
 
 /* ---- Rings ------------------------------------------------------------------------------------------ */
 
+/* What a lease was, as the history and the examples keep it; the caller says how it ended. */
+struct ledger_ended ledger_ended_of(const struct ledger_lease *lease);
 /* Writes one ended lease into the history ring; `ended` comes without word and check. */
 void ledger_history_add(struct ledger_header *ledger, const struct ledger_ended *ended);
 /* Keeps an unreleased lease as an example, at most LEDGER_SITE_EXAMPLES of a site. */

@@ -15,6 +15,7 @@
 
 #include "shim/ledger_file.h"
 #include "shim/ledger_writer.h"
+#include "shim/proc.h"
 #include "shim/settings.h"
 #include "shim/stack.h"
 #include "shim/stack_table.h"
@@ -70,22 +71,13 @@ static void say(const char *what, const char *why) {
 
 /* ---- Facts about this process ----------------------------------------------------------------------------- */
 
-static size_t read_text(const char *path, char *text, size_t size_bytes) {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t length = fd >= 0 ? read(fd, text, size_bytes - 1) : 0;
-	if (fd >= 0)
-		close(fd);
-	text[length > 0 ? length : 0] = '\0';
-	return length > 0 ? (size_t)length : 0;
-}
-
 static struct ledger_process_identity identify(void) {
 	char line[1024];
 	struct stat namespace_stat;
-	read_text("/proc/self/stat", line, sizeof line);
+	proc_read_text("/proc/self/stat", line, sizeof line);
 	struct ledger_process_identity identity = {.pid = (int32_t)getpid(),
-						   .start_ticks = ledger_file_stat_field(line, 22),
-						   .stack_start = ledger_file_stat_field(line, 28)};
+						   .start_ticks = proc_stat_field(line, 22),
+						   .stack_start = proc_stat_field(line, 28)};
 	if (stat("/proc/self/ns/pid", &namespace_stat) == 0)
 		identity.pid_namespace = namespace_stat.st_ino;
 	return identity;
@@ -162,7 +154,7 @@ static void name_role(char role[SETTINGS_TEXT_BYTES], const char *exe, const cha
 static uint32_t container_id(struct ledger_header *ledger) {
 	static const char *const marks[] = {"docker", "kubepods", "containerd", "libpod", "lxc"};
 	char groups[1024];
-	read_text("/proc/self/cgroup", groups, sizeof groups);
+	proc_read_text("/proc/self/cgroup", groups, sizeof groups);
 	char *end = strchr(groups, '\n');
 	if (end)
 		*end = '\0';

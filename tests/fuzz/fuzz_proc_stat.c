@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "analyzer/liveness.h"
+#include "shim/proc.h"
 #include "shim/ledger_file.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -45,7 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length_bytes) {
 	if (stat_file < 0)
 		make_proc();
 	for (int field = 3; field < 60; field++)
-		ledger_file_stat_field(text, field);
+		proc_stat_field(text, field);
 	free(text);
 	ask_analyzer(bytes, length_bytes);
 	return 0;

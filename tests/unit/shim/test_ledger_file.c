@@ -21,6 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "shim/proc.h"
 #include "tests/unit/support/shim_support.h"
 
 static const struct ledger_run_facts facts = {.tool_version = "0.0-test"};
@@ -471,12 +472,12 @@ static void test_fields_of_proc_stat(void **state) {
 	(void)state;
 	const char *line =
 		"12 (a) b) c) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 777 20 21 22 23 24 888";
-	assert_int_equal(1, ledger_file_stat_field(line, 4));
-	assert_int_equal(777, ledger_file_stat_field(line, 22));
-	assert_int_equal(888, ledger_file_stat_field(line, 28));
-	assert_int_equal(0, ledger_file_stat_field(line, 29));
-	assert_int_equal(0, ledger_file_stat_field("", 22));
-	assert_int_equal(0, ledger_file_stat_field("12 (x", 22));
+	assert_int_equal(1, proc_stat_field(line, 4));
+	assert_int_equal(777, proc_stat_field(line, 22));
+	assert_int_equal(888, proc_stat_field(line, 28));
+	assert_int_equal(0, proc_stat_field(line, 29));
+	assert_int_equal(0, proc_stat_field("", 22));
+	assert_int_equal(0, proc_stat_field("12 (x", 22));
 }
 
 static void test_texts_that_may_be_stored(void **state) {

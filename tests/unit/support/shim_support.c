@@ -1,3 +1,4 @@
+#include "shim/proc.h"
 #include "tests/unit/support/shim_support.h"
 
 #include <setjmp.h>
@@ -131,8 +132,8 @@ struct ledger_process_identity shim_support_identity(void) {
 	fclose(file);
 	assert_int_equal(0, stat("/proc/self/ns/pid", &namespace_stat));
 	return (struct ledger_process_identity){.pid = getpid(),
-						.start_ticks = ledger_file_stat_field(line, 22),
-						.stack_start = ledger_file_stat_field(line, 28),
+						.start_ticks = proc_stat_field(line, 22),
+						.stack_start = proc_stat_field(line, 28),
 						.pid_namespace = namespace_stat.st_ino};
 }
 
