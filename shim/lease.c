@@ -492,16 +492,17 @@ static void settle_with_owner(const struct recording *now, const struct conn_ent
 	uint64_t word = lease ? atomic_load_explicit(&lease->word, memory_order_acquire) : 0;
 	if (!lease || slot_generation(word) != slot_generation(entry->word))
 		return;
-	if ((word >> 56) != LEDGER_LEASE_FREE) {
-		atomic_fetch_or_explicit(&lease->flags, LEDGER_LEASE_FINISHED_ELSEWHERE,
-					 memory_order_relaxed);
+	/* Who folds it marks the same word: the second of the two sees the first, and takes it back. */
+	uint32_t flags = atomic_fetch_or(&lease->flags, LEDGER_LEASE_FINISHED_ELSEWHERE);
+	if (slot_generation(atomic_load(&lease->word)) != slot_generation(entry->word)) {
+		/* The slot became a stranger's in between: its leases are its own. */
+		atomic_fetch_and(&lease->flags, ~(uint32_t)LEDGER_LEASE_FINISHED_ELSEWHERE);
 		return;
 	}
-	uint32_t flags =
-		atomic_fetch_and_explicit(&lease->flags, ~(uint32_t)LEDGER_LEASE_LEFT, memory_order_relaxed);
-	struct ledger_account account = {now->ledger, lease->pool, lease->site};
 	uint32_t how = flags >> LEDGER_LEASE_LEFT_HOW_SHIFT;
-	if ((flags & LEDGER_LEASE_LEFT) && how < LEDGER_HOW_ENDED_COUNT)
+	struct ledger_account account = {now->ledger, lease->pool, lease->site};
+	if ((flags & LEDGER_LEASE_LEFT) && !(flags & LEDGER_LEASE_FINISHED_ELSEWHERE) &&
+	    how < LEDGER_HOW_ENDED_COUNT)
 		ledger_take_back_unreleased(&account, (enum ledger_how_ended)how, ledger_now_ns());
 }
 

@@ -81,10 +81,12 @@ static void fold_left(const struct ledger_account *account, struct ledger_lease 
 	if (lease->flags & LEDGER_LEASE_ESTABLISHED)
 		ledger_add(account, LEDGER_LEFT_HELD_NS, until_ns - lease->held_since_ns, until_ns);
 	keep_example(account, lease, left, how, ended_ns);
-	if (left == LEDGER_LEFT_OPEN)
-		atomic_fetch_or_explicit(&lease->flags,
-					 LEDGER_LEASE_LEFT | (uint32_t)how << LEDGER_LEASE_LEFT_HOW_SHIFT,
-					 memory_order_relaxed);
+	if (left != LEDGER_LEFT_OPEN)
+		return;
+	/* Who finishes it elsewhere marks the same word: the second of the two sees the first, and takes it back. */
+	uint32_t mark = LEDGER_LEASE_LEFT | (uint32_t)how << LEDGER_LEASE_LEFT_HOW_SHIFT;
+	if (atomic_fetch_or(&lease->flags, mark) & LEDGER_LEASE_FINISHED_ELSEWHERE)
+		ledger_take_back_unreleased(account, how, ledger_now_ns());
 }
 
 static void fold_slot(struct ledger_slot *slot, enum ledger_how_ended how, uint64_t ended_ns) {

@@ -249,7 +249,8 @@ static bool attach_to(struct ledger_header *ledger, bool is_forked) {
 static void mark_as_off(const char *why) {
 	char path[sizeof settings.ledger_path + sizeof LEDGER_OFF_SUFFIX];
 	char reason[SETTINGS_TEXT_BYTES] = "";
-	if (access(settings.ledger_path, F_OK) != 0 && errno == ENOENT)
+	struct stat ledger;
+	if (lstat(settings.ledger_path, &ledger) != 0 || !S_ISREG(ledger.st_mode))
 		return;
 	size_t length = strlen(settings.ledger_path);
 	memcpy(path, settings.ledger_path, length);

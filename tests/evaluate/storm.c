@@ -24,6 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "analyzer/ledger_reader.h"
 #include "shim/process.h"
 #include "tests/evaluate/storm_judge.h"
 #include "tests/evaluate/storm_writer.h"
@@ -196,6 +197,7 @@ struct act {
 	enum storm_step step;
 	int conn;
 	uint32_t dead_leases; /* that somebody leaves before it begins */
+	void (*before)(void); /* what else happens before it begins */
 	bool folds;           /* what is torn by it was not announced by a writer */
 };
 
@@ -261,6 +263,8 @@ static pid_t start_stopped(const struct act *act) {
 		give_up("a traced child did not stop: is ptrace allowed?");
 	if (act->dead_leases > 0)
 		leave_leases(act->dead_leases);
+	if (act->before)
+		act->before();
 	return child;
 }
 
@@ -390,6 +394,87 @@ static void sleep_everywhere(const void *argument) {
 	at_every_change(argument, sleep_long);
 }
 
+/* ---- Handed over ------------------------------------------------------------------------------- */
+
+/* A child that has its dead parent's connection, and finishes it when it is told to. */
+static struct heir {
+	bool is_waiting;
+	int order[2];
+	int answer[2];
+} heir;
+
+static void wait_for(const int *pipe_ends) {
+	char byte;
+	if (read(pipe_ends[0], &byte, 1) != 1)
+		_exit(1);
+}
+
+static void tell(const int *pipe_ends) {
+	if (write(pipe_ends[1], "x", 1) != 1)
+		_exit(1);
+}
+
+static void be_heir(struct storm_thread *thread) {
+	prctl(PR_SET_PDEATHSIG, 0);
+	close(heir.order[1]); /* so that it ends when nobody is left to tell it */
+	tell(heir.answer);
+	wait_for(heir.order);
+	storm_finish_inherited(thread, 0);
+	tell(heir.answer);
+	_exit(0);
+}
+
+static void close_pipes(void) {
+	for (int end = 0; end < 2; end++) {
+		close(heir.order[end]);
+		close(heir.answer[end]);
+	}
+	heir.is_waiting = false;
+}
+
+static void leave_a_lease_to_an_heir(void) {
+	if (heir.is_waiting)
+		close_pipes();
+	if (pipe2(heir.order, O_CLOEXEC) != 0 || pipe2(heir.answer, O_CLOEXEC) != 0)
+		give_up("no pipes");
+	pid_t owner = fork();
+	if (owner == 0) {
+		struct storm_thread thread;
+		storm_thread_init(&thread, 1);
+		storm_do(&thread, 0, STORM_CONNECT);
+		if (fork() == 0)
+			be_heir(&thread);
+		pause();
+	}
+	wait_for(heir.answer);
+	heir.is_waiting = true;
+	kill_child(owner);
+}
+
+/* Whichever of the two comes first, the lease was finished. */
+static void finish_meanwhile(const struct act *act, pid_t reaper, uint64_t at) {
+	struct model model;
+	(void)act;
+	tell(heir.order);
+	wait_for(heir.answer);
+	go_on(reaper);
+	close_pipes();
+	ledger_reap(ledger, self.pid_namespace);
+	if (ledger_reader_read(&model, path) != LEDGER_READER_OK)
+		give_up("instruction %llu: the reader does not open it", (unsigned long long)at);
+	uint64_t left = storm_judge_unreleased(&model, MODEL_LEFT_OPEN);
+	uint64_t elsewhere = storm_judge_counter(&model, MODEL_FINISHED_ELSEWHERE);
+	model_release(&model);
+	if (left != 0 || elsewhere != 1)
+		give_up("instruction %llu: a lease that was handed over is %llu times left open, %llu times "
+			"finished",
+			(unsigned long long)at, (unsigned long long)left, (unsigned long long)elsewhere);
+}
+
+static void finish_meanwhile_everywhere(const void *argument) {
+	at_every_change(argument, finish_meanwhile);
+}
+
 /* ---- Scenarios ------------------------------------------------------------------------------------------------------------- */
 
 #define CROWD(...)                           \
@@ -442,6 +527,8 @@ static const struct scenario {
 	 "0"},
 	{"lapped finish", SLEEP_IN(STORM_FINISH, 0), "0"},
 	{"lapped abandon", SLEEP_IN(STORM_ABANDON, 2), "0"},
+	{"handed-over", finish_meanwhile_everywhere,
+	 &(const struct act){.prepare = join, .act = reap, .before = leave_a_lease_to_an_heir}, "0"},
 };
 #define SCENARIOS (sizeof scenarios / sizeof *scenarios)
 

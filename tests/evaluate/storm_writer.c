@@ -121,6 +121,10 @@ void storm_do(struct storm_thread *thread, int conn, enum storm_step which) {
 	thread->conn[conn].state = (int)step->to;
 }
 
+void storm_finish_inherited(struct storm_thread *thread, int conn) {
+	lease_finish(address_of(thread, conn), __builtin_return_address(0));
+}
+
 /* ---- Threads --------------------------------------------------------------------------------------------------- */
 
 void storm_thread_init(struct storm_thread *thread, uint64_t seed) {

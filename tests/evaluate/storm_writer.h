@@ -74,6 +74,8 @@ struct storm_thread {
 void storm_thread_init(struct storm_thread *thread, uint64_t seed);
 /* Does one step with a connection, which must be in the state that the step begins in. */
 void storm_do(struct storm_thread *thread, int conn, enum storm_step step);
+/* PQfinish of a connection that an earlier image of this thread took, in another process: not counted as a step. */
+void storm_finish_inherited(struct storm_thread *thread, int conn);
 /* Random steps. */
 void storm_wander(struct storm_thread *thread, uint32_t count);
 
