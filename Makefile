@@ -50,7 +50,8 @@ TEST_SUPPORT_SRCS := $(wildcard tests/unit/support/*.c)
 SHIM_TEST_SRCS := $(wildcard tests/unit/shim/test_*.c)
 ANALYZER_TEST_SRCS := $(wildcard tests/unit/analyzer/test_*.c)
 INTEGRATION_TESTS := $(sort $(wildcard tests/integration/test_*.py))
-FORMATTED := $(wildcard shim/*.[ch] analyzer/*.[ch] analyzer/*/*.[ch] tests/unit/*/*.[ch] tests/fixtures/*.[ch])
+FORMATTED := $(wildcard shim/*.[ch] analyzer/*.[ch] analyzer/*/*.[ch] tests/unit/*/*.[ch] tests/fixtures/*.[ch] \
+	tests/fuzz/*.[ch] tests/evaluate/*.[ch])
 
 SHIM_OBJS := $(SHIM_SRCS:%=$(BUILD)/%.o)
 SHARED_OBJS := $(SHARED_SRCS:%=$(BUILD)/shared/%.o)
