@@ -344,6 +344,12 @@ FUZZ_LIBS = $(BUILD)/tests/support.a $(BUILD)/tests/shim.a $(BUILD)/tests/analyz
 fuzz: fuzz-programs ## fuzz every target for FUZZ_SECONDS (60)
 	@tests/fuzz/run --seconds $(FUZZ_SECONDS) --jobs $(FUZZ_JOBS) $(BUILD)/fuzz
 
+.PHONY: fuzz-afl
+fuzz-afl: ## the same targets under AFL++ (package afl++), FUZZ_SECONDS each
+	@$(MAKE) BUILD=$(BUILD)/afl CC=afl-clang-fast SANITIZE='-fsanitize=undefined -fno-sanitize-recover=all' \
+		fuzz-programs-here
+	@tests/fuzz/run-afl $(FUZZ_SECONDS) $(BUILD)/afl
+
 .PHONY: fuzz-programs
 fuzz-programs:
 	@$(MAKE) BUILD=$(BUILD)/fuzz CC=$(CLANG) SANITIZE='$(FUZZ_SANITIZE)' fuzz-programs-here
