@@ -32,9 +32,11 @@ static struct place *place_at(uintptr_t conn, uint32_t probe) {
 }
 
 /* A place whose version is odd is being given to another address, and may be for long if its thread was
- * interrupted: what it held is over. */
+ * interrupted: what it held is over. Looked at in this order, a place that was given away meanwhile is not taken
+ * for ours unless it is given away after the last look, which lock_own and read_place notice. */
 static bool is_place_of(const struct place *place, uintptr_t held, uintptr_t conn) {
-	return held == conn && !(atomic_load_explicit(&place->version, memory_order_acquire) & 1);
+	return held == conn && !(atomic_load_explicit(&place->version, memory_order_acquire) & 1) &&
+		atomic_load_explicit(&place->conn, memory_order_relaxed) == conn;
 }
 
 /* The place that holds the address, NULL if none does. */
@@ -44,8 +46,8 @@ static struct place *place_of(uintptr_t conn) {
 		uintptr_t held = atomic_load_explicit(&place->conn, memory_order_acquire);
 		if (is_place_of(place, held, conn))
 			return place;
-		if (held == 0)
-			return NULL;
+		if (held == 0 && atomic_load_explicit(&place->version, memory_order_acquire) == 0)
+			return NULL; /* never taken; while it is being taken, ours may lie behind it */
 	}
 	return NULL;
 }
@@ -67,8 +69,8 @@ static void unlock(struct place *place) {
 /* A place that holds no connection, for `conn`. */
 static bool lock_unused(struct place *place, uintptr_t conn) {
 	uint32_t version = atomic_load_explicit(&place->version, memory_order_acquire);
-	if (atomic_load_explicit(&place->state, memory_order_relaxed) == CONN_HELD ||
-	    !lock_version(place, version))
+	uint32_t state = atomic_load_explicit(&place->state, memory_order_relaxed);
+	if (state == CONN_HELD || state == CONN_BORROWED || !lock_version(place, version))
 		return false;
 	atomic_store_explicit(&place->conn, conn, memory_order_relaxed);
 	return true;
@@ -117,7 +119,7 @@ bool conn_table_put(const void *conn, const struct conn_entry *entry) {
 	return true;
 }
 
-/* False while the place changes: look again. `found` is CONN_UNKNOWN if it belongs to another address by now. */
+/* False if the place changes or was given to another address: look again. */
 static bool read_place(const struct place *place, uintptr_t conn, struct conn_entry *found) {
 	uint32_t version = atomic_load_explicit(&place->version, memory_order_acquire);
 	*found = (struct conn_entry){
@@ -127,10 +129,10 @@ static bool read_place(const struct place *place, uintptr_t conn, struct conn_en
 		.slot = atomic_load_explicit(&place->slot, memory_order_relaxed),
 		.word = atomic_load_explicit(&place->word, memory_order_relaxed),
 	};
-	if (atomic_load_explicit(&place->conn, memory_order_relaxed) != conn)
-		*found = (struct conn_entry){.state = CONN_UNKNOWN};
+	bool is_ours = atomic_load_explicit(&place->conn, memory_order_relaxed) == conn;
 	atomic_thread_fence(memory_order_acquire);
-	return !(version & 1) && atomic_load_explicit(&place->version, memory_order_relaxed) == version;
+	return is_ours && !(version & 1) &&
+		atomic_load_explicit(&place->version, memory_order_relaxed) == version;
 }
 
 struct conn_entry conn_table_find(const void *conn) {
@@ -146,11 +148,22 @@ struct conn_entry conn_table_find(const void *conn) {
 	return (struct conn_entry){.state = CONN_UNKNOWN};
 }
 
+/* The place is locked: between finding it and changing it, it may have been given to a connection of another
+ * address, which must not be finished in our name. */
 static bool change_state(const void *conn, uint32_t from, uint32_t to) {
-	struct place *place = conn ? place_of((uintptr_t)conn) : NULL;
-	return place &&
-		atomic_compare_exchange_strong_explicit(&place->state, &from, to, memory_order_acq_rel,
-							memory_order_relaxed);
+	for (uint32_t look = 0; conn && look < LOOKS_MAX; look++) {
+		struct place *place = place_of((uintptr_t)conn);
+		if (!place)
+			return false;
+		if (!lock_own(place, (uintptr_t)conn))
+			continue;
+		bool is_changed = atomic_load_explicit(&place->state, memory_order_relaxed) == from;
+		if (is_changed)
+			atomic_store_explicit(&place->state, to, memory_order_relaxed);
+		unlock(place);
+		return is_changed;
+	}
+	return false;
 }
 
 bool conn_table_finish(const void *conn) {
