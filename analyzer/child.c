@@ -47,23 +47,6 @@ static void become_command(const struct child *child, char *const *command, char
 	_exit(written == (ssize_t)sizeof error ? 127 : 126);
 }
 
-static uint64_t read_start_ticks(pid_t pid) {
-	char path[64];
-	char line[1024];
-	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t length = fd >= 0 ? read(fd, line, sizeof line - 1) : 0;
-	if (fd >= 0)
-		close(fd);
-	line[length > 0 ? length : 0] = '\0';
-	const char *at = strrchr(line, ')'); /* the name before it may contain anything */
-	for (int field = 2; at && field < 22; field++) {
-		at = strchr(at, ' ');
-		at = at ? at + 1 : NULL;
-	}
-	return at ? strtoull(at, NULL, 10) : 0;
-}
-
 /* The pipe closes when COMMAND's image replaces ours, or brings the reason why it did not. */
 static int read_start_error(int error_pipe) {
 	int error = 0;
@@ -88,10 +71,8 @@ int child_start(struct child *child, char *const *command, char *const *environm
 	if (error == 0)
 		error = read_start_error(error_pipe[0]);
 	close(error_pipe[0]);
-	if (error == 0) {
-		child->start_ticks = read_start_ticks(child->pid);
+	if (error == 0)
 		return 0;
-	}
 	if (child->pid > 0)
 		waitpid(child->pid, NULL, 0);
 	give_signals_back(child);

@@ -14,8 +14,7 @@
 
 struct child {
 	pid_t pid;
-	uint64_t start_ticks; /* field 22 of /proc/PID/stat, 0 if unknown */
-	sigset_t mask;        /* what we were started with, for COMMAND and for afterwards */
+	sigset_t mask; /* what we were started with, for COMMAND and for afterwards */
 	struct sigaction on_sigchld;
 	struct sigaction on_sigpipe;
 };

@@ -350,7 +350,8 @@ static int run_and_report(const struct run_plan *plan, struct ledger_keeper *kee
 	child_hand_over_descriptors(plan->report_path != NULL);
 	child_wait(&child, &end);
 	if (end.signal_number != 0)
-		ledger_keeper_mark_killed(keeper, child.pid, child.start_ticks, end.signal_number);
+		ledger_keeper_mark_killed(keeper, child.pid, ledger_keeper_start_ticks(child.pid),
+					  end.signal_number);
 	child_reap(&child);
 	ledger_keeper_mark_ended(keeper, end.status, end.signal_number);
 	if (plan->report == RUN_REPORT_NONE)

@@ -385,6 +385,10 @@ static void mark_record_killed(struct ledger_process *process, uint64_t word, in
 	atomic_compare_exchange_strong(&process->word, &word, ended_word);
 }
 
+uint64_t ledger_keeper_start_ticks(pid_t pid) {
+	return proc_start_ticks(pid);
+}
+
 void ledger_keeper_mark_killed(struct ledger_keeper *keeper, pid_t pid, uint64_t start_ticks,
 			       int signal_number) {
 	struct ledger_header *header = keeper->header;

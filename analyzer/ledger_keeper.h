@@ -34,6 +34,9 @@ bool ledger_keeper_default_path(char path[PATH_MAX], const char *directory);
 const char *ledger_keeper_create(struct ledger_keeper *keeper, const char *path, const char *size_text,
 				 char *const *command);
 
+/* When a process started, as its record tells; readable until it is reaped. 0 unknown. */
+uint64_t ledger_keeper_start_ticks(pid_t pid);
+
 /* COMMAND died by `signal_number` and is not reaped yet: its record, if it still says that it runs, is
  * marked as killed. `start_ticks` tells it from earlier owners of its number; 0 marks nothing. */
 void ledger_keeper_mark_killed(struct ledger_keeper *keeper, pid_t pid, uint64_t start_ticks,
