@@ -65,7 +65,8 @@ static int report(struct report_command_request request, const char *ledger_path
 }
 
 int cmd_report(int argc, char **argv) {
-	struct report_command_request request = {.format = RENDER_TEXT, .stream = stdout};
+	struct report_command_request request = {
+		.format = RENDER_TEXT, .stream = stdout, .settings = report_settings_standard()};
 	int option;
 	while ((option = options_next(argc, argv, "+:o:hV", report_options)) != -1) {
 		if (option == OPTIONS_HELP)

@@ -321,9 +321,10 @@ static void write_report(const struct run_plan *plan, const struct ledger_keeper
 						 .stream = stderr,
 						 .output_path = plan->report_path,
 						 .is_full = plan->is_full,
-						 .color = plan->color};
+						 .color = plan->color,
+						 .settings = report_settings_standard()};
 	if (!ledger_keeper_has_processes(keeper))
-		request.unrecorded_reason = explain_unrecorded(plan, reason, sizeof reason);
+		request.settings.unrecorded_reason = explain_unrecorded(plan, reason, sizeof reason);
 	report_command_write(&request, NULL);
 }
 
@@ -331,7 +332,8 @@ static void write_report(const struct run_plan *plan, const struct ledger_keeper
  * in the ledger all the same: tomorrow the program may be another one. */
 static void finish_silently(const struct run_plan *plan, const struct ledger_keeper *keeper) {
 	char reason[3 * PATH_MAX];
-	const struct report_command_request symbols_only = {.ledger_path = keeper->path};
+	const struct report_command_request symbols_only = {.ledger_path = keeper->path,
+							    .settings = report_settings_standard()};
 	report_command_write(&symbols_only, NULL);
 	if (!ledger_keeper_has_processes(keeper) && *target_explain(&plan->target, reason, sizeof reason))
 		options_error("nothing was recorded", "%s", reason);

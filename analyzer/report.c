@@ -16,6 +16,7 @@ struct building {
 	struct report *report;
 	struct arena *arena;
 	const struct model *model;
+	struct report_settings settings;
 	struct site_frames *frames; /* by site number */
 	double observed_ns;         /* as long as anything was recorded */
 };
@@ -528,8 +529,9 @@ static void build_findings(struct building *building) {
 /* ---- The report ------------------------------------------------------------------------------- */
 
 void report_build(struct report *report, const struct model *model, struct symbol_source *symbols,
-		  const char *unrecorded_reason) {
+		  const struct report_settings *settings) {
 	struct building building = {.report = report, .arena = &report->arena, .model = model};
+	building.settings = settings != NULL ? *settings : report_settings_standard();
 	*report = (struct report){0};
 	build_run(&building);
 	resolve_frames(&building, symbols);
@@ -541,7 +543,7 @@ void report_build(struct report *report, const struct model *model, struct symbo
 	build_sites(&building);
 	build_open_leases(&building);
 	build_findings(&building);
-	trust_judge(&report->trust, &report->arena, model, unrecorded_reason);
+	trust_judge(&report->trust, &report->arena, model, building.settings.unrecorded_reason);
 	verdict_give(&report->verdict, &report->arena, report);
 }
 

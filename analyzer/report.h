@@ -15,6 +15,7 @@
 #include "analyzer/arena.h"
 #include "analyzer/finding.h"
 #include "analyzer/model.h"
+#include "analyzer/report_settings.h"
 #include "analyzer/site_frames.h"
 
 #define REPORT_SCHEMA "pqlease/report-1"
@@ -231,10 +232,10 @@ struct report {
 	size_t open_lease_count;
 };
 
-/* Builds the report of a settled model (aftermath.h). `symbols` may be NULL. `unrecorded_reason` is shown
- * if nothing was recorded; NULL: not known. The model and the symbols must outlive the report. */
+/* Builds the report of a settled model (aftermath.h). `symbols` may be NULL, and `settings`, for the standard
+ * ones. The model, the symbols and what the settings point to must outlive the report. */
 void report_build(struct report *report, const struct model *model, struct symbol_source *symbols,
-		  const char *unrecorded_reason);
+		  const struct report_settings *settings);
 void report_release(struct report *report);
 
 /* The report's entry of a site number, NULL if it has none. */

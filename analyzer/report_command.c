@@ -67,7 +67,7 @@ static int report_model(const struct report_command_request *request, const stru
 			struct report_command_outcome *outcome) {
 	struct report report;
 	struct symbol_source *symbols = symbol_source_open(request->ledger_path, model->mapped_bytes, NULL);
-	report_build(&report, model, symbols, request->unrecorded_reason);
+	report_build(&report, model, symbols, &request->settings);
 	int code = write_report(request, &report);
 	if (code == OPTIONS_EXIT_OK && outcome != NULL)
 		fill_outcome(outcome, &report);

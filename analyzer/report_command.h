@@ -10,6 +10,7 @@
 
 #include "analyzer/options.h"
 #include "analyzer/render/render.h"
+#include "analyzer/report_settings.h"
 
 struct report_command_request {
 	const char *ledger_path;
@@ -19,8 +20,7 @@ struct report_command_request {
 				  * the symbols are kept */
 	bool is_full;
 	enum options_color color;
-	const char *unrecorded_reason; /* a sentence why COMMAND could not be recorded, if known; else NULL.
-					* Shown if nothing was recorded. */
+	struct report_settings settings;
 };
 
 struct report_command_outcome {

@@ -6,7 +6,7 @@
 
 #include "analyzer/report.h"
 
-/* `unrecorded_reason` as report_build(). */
+/* `unrecorded_reason` as in report_settings.h. */
 void trust_judge(struct report_trust *trust, struct arena *arena, const struct model *model,
 		 const char *unrecorded_reason);
 

@@ -33,7 +33,9 @@ static void read_report(const char *unrecorded_reason) {
 	struct liveness_observer observer = {.proc_path = "/proc", .pid_namespace = 1, .now_ns = 1};
 	assert_int_equal(LEDGER_READER_OK, ledger_reader_read(&model, builder.path));
 	aftermath_settle(&model, &observer);
-	report_build(&report, &model, NULL, unrecorded_reason);
+	struct report_settings settings = report_settings_standard();
+	settings.unrecorded_reason = unrecorded_reason;
+	report_build(&report, &model, NULL, &settings);
 }
 
 static void release(void) {

@@ -1,0 +1,31 @@
+/*
+ * What a report is judged with besides its ledger: thresholds, capacities, what the server said. Options
+ * and configuration fill it; who has neither takes report_settings_standard().
+ */
+#ifndef PQLEASE_ANALYZER_REPORT_SETTINGS_H
+#define PQLEASE_ANALYZER_REPORT_SETTINGS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "analyzer/thresholds.h"
+
+/* What a role may take at each endpoint; 0 means not said. The first entry that fits a role counts. */
+struct report_capacity {
+	const char *role; /* a shell pattern */
+	int64_t capacity;
+	int64_t base_size; /* what is above is overflow */
+	int64_t reserved;  /* slots that other roles must leave free for it */
+};
+
+struct report_settings {
+	const char *unrecorded_reason; /* a sentence, NULL: not known; shown if nothing was recorded */
+	struct thresholds thresholds;
+	int64_t limit; /* capacity of every pool without an entry in `capacities`; 0: not said */
+	const struct report_capacity *capacities;
+	size_t capacity_count;
+};
+
+struct report_settings report_settings_standard(void);
+
+#endif
