@@ -18,6 +18,8 @@
 #include "analyzer/report_settings.h"
 #include "analyzer/site_frames.h"
 
+struct gate_outcome;
+
 #define REPORT_SCHEMA "pqlease/report-1"
 #define REPORT_UNKNOWN INT64_MIN
 
@@ -230,6 +232,7 @@ struct report {
 	size_t finding_count;
 	struct report_lease *open_leases;
 	size_t open_lease_count;
+	const struct gate_outcome *gate; /* what the gate said (gate/gate.h), NULL if none judged */
 };
 
 /* Builds the report of a settled model (aftermath.h). `symbols` may be NULL, and `settings`, for the standard
