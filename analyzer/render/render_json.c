@@ -6,6 +6,7 @@
 #include <jansson.h>
 
 #include "analyzer/options.h"
+#include "analyzer/render/json_fields.h"
 #include "analyzer/report.h"
 #include "analyzer/text.h"
 
@@ -45,12 +46,6 @@ static json_t *text_list(const char *const *texts, size_t count) {
 
 /* ---- Flat objects, by tables of their members --------------------------------------------------- */
 
-struct field {
-	const char *key;
-	enum { FIELD_COUNT, FIELD_REAL, FIELD_TEXT, FIELD_BOOL, FIELD_FLAG, FIELD_TIMES } type;
-	size_t offset;
-};
-
 #define FIELD(type, structure, member) \
 	{ #member, FIELD_##type, offsetof(struct structure, member) }
 #define FIELD_AS(type, structure, member, key) \
@@ -58,20 +53,20 @@ struct field {
 #define FIELD_END \
 	{ NULL, FIELD_COUNT, 0 }
 
-static const struct field times_fields[] = {
+static const struct json_field times_fields[] = {
 	FIELD(COUNT, report_times, count), FIELD(REAL, report_times, min), FIELD(REAL, report_times, mean),
 	FIELD(REAL, report_times, p50),    FIELD(REAL, report_times, p90), FIELD(REAL, report_times, p95),
 	FIELD(REAL, report_times, p99),    FIELD(REAL, report_times, max), FIELD_END};
 
-static void add_fields(json_t *object, const struct field *fields, const void *structure);
+static void add_fields(json_t *object, const struct json_field *fields, const void *structure);
 
-static json_t *object_of(const struct field *fields, const void *structure) {
+static json_t *object_of(const struct json_field *fields, const void *structure) {
 	json_t *object = json_object();
 	add_fields(object, fields, structure);
 	return object;
 }
 
-static json_t *field_value(const struct field *field, const void *member) {
+static json_t *field_value(const struct json_field *field, const void *member) {
 	switch (field->type) {
 	case FIELD_COUNT:
 		return count_value(*(const int64_t *)member);
@@ -89,126 +84,142 @@ static json_t *field_value(const struct field *field, const void *member) {
 	return json_null();
 }
 
-static void add_fields(json_t *object, const struct field *fields, const void *structure) {
-	for (const struct field *field = fields; field->key != NULL; field++)
+static void add_fields(json_t *object, const struct json_field *fields, const void *structure) {
+	for (const struct json_field *field = fields; field->key != NULL; field++)
 		json_object_set_new(object, field->key,
 				    field_value(field, (const char *)structure + field->offset));
 }
 
-static json_t *list_of(const struct field *fields, const void *elements, size_t count, size_t element_bytes) {
+static json_t *list_of(const struct json_field *fields, const void *elements, size_t count,
+		       size_t element_bytes) {
 	json_t *list = json_array();
 	for (size_t i = 0; i < count; i++)
 		json_array_append_new(list, object_of(fields, (const char *)elements + i * element_bytes));
 	return list;
 }
 
-static const struct field run_fields[] = {
+static const struct json_field run_fields[] = {
 	FIELD(TEXT, report_run, started),  FIELD(TEXT, report_run, ended),
 	FIELD(REAL, report_run, duration), FIELD(COUNT, report_run, exit_code),
 	FIELD(BOOL, report_run, live),     FIELD_END};
 
-static const struct field lost_fields[] = {
+static const struct json_field lost_fields[] = {
 	FIELD(COUNT, report_lost, leases),    FIELD(COUNT, report_lost, sites),
 	FIELD(COUNT, report_lost, processes), FIELD(COUNT, report_lost, torn),
 	FIELD(COUNT, report_lost, other),     FIELD_END};
 
-static const struct field totals_fields[] = {FIELD(COUNT, report_totals, attempts),
-					     FIELD(COUNT, report_totals, established),
-					     FIELD(COUNT, report_totals, failed),
-					     FIELD(COUNT, report_totals, abandoned),
-					     FIELD(COUNT, report_totals, in_progress),
-					     FIELD(COUNT, report_totals, probes),
-					     FIELD(COUNT, report_totals, probes_answered),
-					     FIELD(COUNT, report_totals, resets),
-					     FIELD(COUNT, report_totals, resets_succeeded),
-					     FIELD(COUNT, report_totals, finished),
-					     FIELD(COUNT, report_totals, failed_finished),
-					     FIELD(COUNT, report_totals, finish_unseen),
-					     FIELD(COUNT, report_totals, double_finish),
-					     FIELD(COUNT, report_totals, inherited_finish),
-					     FIELD(COUNT, report_totals, unreleased),
-					     FIELD(COUNT, report_totals, open),
-					     FIELD(COUNT, report_totals, peak_open),
-					     FIELD(REAL, report_totals, mean_open),
-					     FIELD(COUNT, report_totals, uses),
-					     FIELD(COUNT, report_totals, in_use),
-					     FIELD(COUNT, report_totals, peak_in_use),
-					     FIELD(COUNT, report_totals, inherited_use),
-					     FIELD(COUNT, report_totals, returned_late),
-					     FIELD_END};
+static const struct json_field totals_fields[] = {FIELD(COUNT, report_totals, attempts),
+						  FIELD(COUNT, report_totals, established),
+						  FIELD(COUNT, report_totals, failed),
+						  FIELD(COUNT, report_totals, abandoned),
+						  FIELD(COUNT, report_totals, in_progress),
+						  FIELD(COUNT, report_totals, probes),
+						  FIELD(COUNT, report_totals, probes_answered),
+						  FIELD(COUNT, report_totals, resets),
+						  FIELD(COUNT, report_totals, resets_succeeded),
+						  FIELD(COUNT, report_totals, finished),
+						  FIELD(COUNT, report_totals, failed_finished),
+						  FIELD(COUNT, report_totals, finish_unseen),
+						  FIELD(COUNT, report_totals, double_finish),
+						  FIELD(COUNT, report_totals, inherited_finish),
+						  FIELD(COUNT, report_totals, unreleased),
+						  FIELD(COUNT, report_totals, open),
+						  FIELD(COUNT, report_totals, peak_open),
+						  FIELD(REAL, report_totals, mean_open),
+						  FIELD(COUNT, report_totals, uses),
+						  FIELD(COUNT, report_totals, in_use),
+						  FIELD(COUNT, report_totals, peak_in_use),
+						  FIELD(COUNT, report_totals, inherited_use),
+						  FIELD(COUNT, report_totals, returned_late),
+						  FIELD_END};
 
-static const struct field phases_fields[] = {FIELD(TIMES, report_phases, tcp),
-					     FIELD(TIMES, report_phases, tls),
-					     FIELD(TIMES, report_phases, auth), FIELD_END};
+static const struct json_field phases_fields[] = {FIELD(TIMES, report_phases, tcp),
+						  FIELD(TIMES, report_phases, tls),
+						  FIELD(TIMES, report_phases, auth), FIELD_END};
 
-static const struct field held_fields[] = {FIELD(REAL, report_held, in_query),
-					   FIELD(REAL, report_held, idle_in_transaction),
-					   FIELD(REAL, report_held, idle), FIELD_END};
+static const struct json_field held_fields[] = {FIELD(REAL, report_held, in_query),
+						FIELD(REAL, report_held, idle_in_transaction),
+						FIELD(REAL, report_held, idle), FIELD_END};
 
-static const struct field failure_fields[] = {FIELD_AS(TEXT, report_failure, class_name, "class"),
-					      FIELD(COUNT, report_failure, count),
-					      FIELD(TEXT, report_failure, sqlstate),
-					      FIELD(TEXT, report_failure, message),
-					      FIELD(TEXT, report_failure, first),
-					      FIELD(TEXT, report_failure, last),
-					      FIELD_END};
+static const struct json_field failure_fields[] = {FIELD_AS(TEXT, report_failure, class_name, "class"),
+						   FIELD(COUNT, report_failure, count),
+						   FIELD(TEXT, report_failure, sqlstate),
+						   FIELD(TEXT, report_failure, message),
+						   FIELD(TEXT, report_failure, first),
+						   FIELD(TEXT, report_failure, last),
+						   FIELD_END};
 
-static const struct field pool_fields[] = {FIELD(TEXT, report_pool, role),
-					   FIELD(TEXT, report_pool, host),
-					   FIELD(TEXT, report_pool, port),
-					   FIELD(TEXT, report_pool, database),
-					   FIELD(TEXT, report_pool, user),
-					   FIELD(TEXT, report_pool, application_name),
-					   FIELD(COUNT, report_pool, open),
-					   FIELD(COUNT, report_pool, peak_open),
-					   FIELD(REAL, report_pool, mean_open),
-					   FIELD(COUNT, report_pool, in_use),
-					   FIELD(COUNT, report_pool, peak_in_use),
-					   FIELD(COUNT, report_pool, capacity),
-					   FIELD(TEXT, report_pool, capacity_source),
-					   FIELD(REAL, report_pool, utilization),
-					   FIELD(TEXT, report_pool, status),
-					   FIELD(TIMES, report_pool, connect_time),
-					   FIELD(TIMES, report_pool, hold_time),
-					   FIELD(TIMES, report_pool, use_time),
-					   FIELD_END};
+static const struct json_field pool_fields[] = {FIELD(TEXT, report_pool, role),
+						FIELD(TEXT, report_pool, host),
+						FIELD(TEXT, report_pool, port),
+						FIELD(TEXT, report_pool, database),
+						FIELD(TEXT, report_pool, user),
+						FIELD(TEXT, report_pool, application_name),
+						FIELD(COUNT, report_pool, open),
+						FIELD(COUNT, report_pool, peak_open),
+						FIELD(REAL, report_pool, mean_open),
+						FIELD(COUNT, report_pool, in_use),
+						FIELD(COUNT, report_pool, peak_in_use),
+						FIELD(COUNT, report_pool, capacity),
+						FIELD(TEXT, report_pool, capacity_source),
+						FIELD(REAL, report_pool, utilization),
+						FIELD(TEXT, report_pool, status),
+						FIELD(TIMES, report_pool, connect_time),
+						FIELD(TIMES, report_pool, hold_time),
+						FIELD(TIMES, report_pool, use_time),
+						FIELD_END};
 
-static const struct field process_fields[] = {
+static const struct json_field process_fields[] = {
 	FIELD(COUNT, report_process, pid),   FIELD(COUNT, report_process, parent),
 	FIELD(TEXT, report_process, role),   FIELD(TEXT, report_process, exe),
 	FIELD(TEXT, report_process, script), FIELD(TEXT, report_process, started),
 	FIELD(TEXT, report_process, ended),  FIELD(TEXT, report_process, how_ended),
 	FIELD(COUNT, report_process, open),  FIELD_END};
 
-static const struct field site_fields[] = {FIELD(COUNT, report_site, leases),
-					   FIELD(COUNT, report_site, attempts),
-					   FIELD(COUNT, report_site, failed),
-					   FIELD(COUNT, report_site, open),
-					   FIELD(COUNT, report_site, peak_open),
-					   FIELD(COUNT, report_site, finished),
-					   FIELD(TIMES, report_site, connect_time),
-					   FIELD(TIMES, report_site, hold_time),
-					   FIELD_END};
+static const struct json_field site_fields[] = {FIELD(COUNT, report_site, leases),
+						FIELD(COUNT, report_site, attempts),
+						FIELD(COUNT, report_site, failed),
+						FIELD(COUNT, report_site, open),
+						FIELD(COUNT, report_site, peak_open),
+						FIELD(COUNT, report_site, finished),
+						FIELD(TIMES, report_site, connect_time),
+						FIELD(TIMES, report_site, hold_time),
+						FIELD_END};
 
-static const struct field example_fields[] = {FIELD(COUNT, report_example, pid),
-					      FIELD(COUNT, report_example, backend_pid),
-					      FIELD(TEXT, report_example, taken),
-					      FIELD(REAL, report_example, age),
-					      FIELD(TEXT, report_example, test),
-					      FIELD(COUNT, report_example, taken_site),
-					      FIELD_END};
+static const struct json_field example_fields[] = {FIELD(COUNT, report_example, pid),
+						   FIELD(COUNT, report_example, backend_pid),
+						   FIELD(TEXT, report_example, taken),
+						   FIELD(REAL, report_example, age),
+						   FIELD(TEXT, report_example, test),
+						   FIELD(COUNT, report_example, taken_site),
+						   FIELD_END};
 
-static const struct field lease_fields[] = {FIELD(COUNT, report_lease, pid),
-					    FIELD(COUNT, report_lease, backend_pid),
-					    FIELD(COUNT, report_lease, thread),
-					    FIELD(TEXT, report_lease, role),
-					    FIELD(TEXT, report_lease, state),
-					    FIELD(REAL, report_lease, age),
-					    FIELD(REAL, report_lease, idle_for),
-					    FIELD(COUNT, report_lease, site),
-					    FIELD(COUNT, report_lease, last_use_site),
-					    FIELD(FLAG, report_lease, dedicated),
-					    FIELD_END};
+static const struct json_field lease_fields[] = {FIELD(COUNT, report_lease, pid),
+						 FIELD(COUNT, report_lease, backend_pid),
+						 FIELD(COUNT, report_lease, thread),
+						 FIELD(TEXT, report_lease, role),
+						 FIELD(TEXT, report_lease, state),
+						 FIELD(REAL, report_lease, age),
+						 FIELD(REAL, report_lease, idle_for),
+						 FIELD(COUNT, report_lease, site),
+						 FIELD(COUNT, report_lease, last_use_site),
+						 FIELD(FLAG, report_lease, dedicated),
+						 FIELD_END};
+
+const struct json_fields json_fields = {
+	.run = run_fields,
+	.lost = lost_fields,
+	.totals = totals_fields,
+	.times = times_fields,
+	.phases = phases_fields,
+	.held = held_fields,
+	.failure = failure_fields,
+	.pool = pool_fields,
+	.process = process_fields,
+	.site = site_fields,
+	.example = example_fields,
+	.lease = lease_fields,
+};
 
 /* ---- Objects with lists inside ------------------------------------------------------------------ */
 
