@@ -17,6 +17,7 @@ SAME(MODEL_LEFT_HELD_NS, LEDGER_LEFT_HELD_NS);
 SAME(MODEL_CUT_SHORT, LEDGER_CUT_SHORT);
 SAME(MODEL_DOUBLE_FINISH, LEDGER_DOUBLE_FINISH);
 SAME(MODEL_LEFT_IN_CALL, LEDGER_LEFT_IN_CALL);
+SAME(MODEL_LEFT_ORPHANED, LEDGER_LEFT_ORPHANED);
 SAME(MODEL_LEFT_COUNT, LEDGER_LEFT_COUNT);
 SAME(MODEL_EXEC, LEDGER_ENDED_EXEC);
 SAME(MODEL_HOW_COUNT, LEDGER_HOW_ENDED_COUNT);
@@ -24,6 +25,9 @@ SAME(MODEL_MEASURE_COUNT, LEDGER_MEASURE_COUNT);
 SAME(MODEL_PHASE_COUNT, LEDGER_PHASE_COUNT);
 SAME(MODEL_LOST_SPACE, LEDGER_LOST_SPACE);
 SAME(MODEL_LOST_POINTERS, LEDGER_LOST_POINTERS);
+SAME(MODEL_LOST_TRENDS, LEDGER_LOST_TRENDS);
+SAME(MODEL_FACT_OTHER_PROCESS, LEDGER_FACT_OTHER_PROCESS);
+SAME(MODEL_FACT_ANY, LEDGER_FACT_ANY);
 SAME(MODEL_NODE, LEDGER_FRAME_NODE);
 SAME(MODEL_RELEASE_BY_OTHER_PROCESS, LEDGER_RELEASE_BY_OTHER_PROCESS);
 SAME(MODEL_SITE_FIRST, LEDGER_SITE_FIRST);
@@ -332,6 +336,47 @@ static void read_site(const struct reading *reading, uint64_t number, struct mod
 	read_totals(reading, &from->totals, &to->totals);
 }
 
+static int compare_trend_cells(const void *a, const void *b) {
+	const struct model_trend_cell *left = a;
+	const struct model_trend_cell *right = b;
+	return (left->begin_ns > right->begin_ns) - (left->begin_ns < right->begin_ns);
+}
+
+/* The two banks are of neighbouring stages; a word of any other stage is what an older stage left. */
+static uint32_t newest_stage(const struct ledger_trend *trend) {
+	uint64_t newest = 0;
+	for (uint32_t i = 0; i < 2 * LEDGER_TREND_CELLS; i++) {
+		uint64_t stage_plus_1 = trend->bank[i / LEDGER_TREND_CELLS][i % LEDGER_TREND_CELLS] >> 56;
+		if (stage_plus_1 % 2 != i / LEDGER_TREND_CELLS && stage_plus_1 > newest &&
+		    stage_plus_1 <= 64 - LEDGER_TREND_STAGE_LOG2)
+			newest = stage_plus_1;
+	}
+	return (uint32_t)newest;
+}
+
+static void read_trend(const struct reading *reading, const struct ledger_site *from, struct model_site *to) {
+	const struct ledger_trend *trend =
+		from->trend > 0 ? ledger_image_unit(&reading->image, LEDGER_TRENDS, from->trend - 1) : NULL;
+	uint32_t newest = trend != NULL ? newest_stage(trend) : 0;
+	if (newest == 0)
+		return;
+	struct model_trend_cell *cells =
+		arena_array(&reading->model->arena, 2 * LEDGER_TREND_CELLS, sizeof *cells);
+	for (uint32_t i = 0; i < 2 * LEDGER_TREND_CELLS; i++) {
+		uint64_t word = trend->bank[i / LEDGER_TREND_CELLS][i % LEDGER_TREND_CELLS];
+		uint32_t stage_plus_1 = (uint32_t)(word >> 56);
+		bool is_here = stage_plus_1 % 2 != i / LEDGER_TREND_CELLS;
+		if (stage_plus_1 == 0 || !is_here || stage_plus_1 + 1 < newest || stage_plus_1 > newest)
+			continue;
+		cells[to->trend_count++] = (struct model_trend_cell){
+			.begin_ns = ledger_trend_begin_ns(stage_plus_1 - 1, i % LEDGER_TREND_CELLS),
+			.least = word >> 28 & 0xfffffffu,
+			.last = word & 0xfffffffu};
+	}
+	qsort(cells, to->trend_count, sizeof *cells, compare_trend_cells);
+	to->trend = cells;
+}
+
 static uint64_t site_key(const struct model_site *site) {
 	uint64_t key = site->frame_count;
 	for (size_t i = 0; i < site->frame_count; i++) {
@@ -353,6 +398,7 @@ static void read_sites(struct reading *reading) {
 	for (size_t i = 0; i < model->site_count; i++) {
 		struct model_site *site = &model->sites[i];
 		read_site(reading, i, site);
+		read_trend(reading, ledger_image_unit(&reading->image, LEDGER_SITES, i), site);
 		/* The reserved entries have no frames and stand for themselves; so does a damaged one. */
 		uint64_t key = site->frame_count > 0 ? site_key(site) : i;
 		uint32_t first = first_equal(&seen, &model->arena, key, (uint32_t)i);
@@ -360,6 +406,10 @@ static void read_sites(struct reading *reading) {
 		if (first == i)
 			continue;
 		model_totals_add(&model->sites[first].totals, &model->arena, &site->totals);
+		if (model->sites[first].trend_count == 0) {
+			model->sites[first].trend = site->trend;
+			model->sites[first].trend_count = site->trend_count;
+		}
 		site->totals = (struct model_totals){0};
 	}
 	HASH_CLEAR(hh, seen);
@@ -458,6 +508,7 @@ static void read_lease(const struct reading *reading, const struct ledger_lease 
 	to->begun_ns = from->begun_ns;
 	to->established_ns = from->held_since_ns != 0 ? from->held_since_ns : from->established_ns;
 	to->last_event_ns = from->last_event_ns;
+	to->thread_gone_ns = from->owner_gone_ns;
 	to->uses = from->uses;
 	read_lease_flags(from->flags, to);
 }
@@ -509,6 +560,7 @@ static void read_ended(const struct reading *reading, const struct ledger_ended 
 	to->backend_pid = from->backend_pid;
 	to->site = site_of(reading, from->site);
 	to->release_site = site_of(reading, from->release_site);
+	to->release_facts = from->release_facts & MODEL_FACT_ANY;
 	to->pool = pool_of(reading, from->pool);
 	to->role = string_of(reading, from->role);
 	to->test = string_of(reading, from->test);
@@ -547,6 +599,26 @@ static void read_history(const struct reading *reading) {
 	model->history_overwritten = used > capacity ? plausible(used - capacity) : 0;
 	model->history_count = read_ended_section(reading, LEDGER_HISTORY, oldest, capacity, &model->history);
 	model->example_count = read_ended_section(reading, LEDGER_UNRELEASED, 0, 0, &model->examples);
+}
+
+/* ---- Who released what ------------------------------------------------------------------------------------ */
+
+static void read_releasers(const struct reading *reading) {
+	struct model *model = reading->model;
+	uint64_t count = ledger_image_count(&reading->image, LEDGER_RELEASERS);
+	model->releasers = arena_array(&model->arena, count, sizeof *model->releasers);
+	for (uint64_t i = 0; i < count; i++) {
+		const struct ledger_releaser *from = ledger_image_unit(&reading->image, LEDGER_RELEASERS, i);
+		if (from->count == 0)
+			continue;
+		model->releasers[model->releaser_count++] =
+			(struct model_releaser){.site = site_of(reading, from->site),
+						.release_site = site_of(reading, from->release_site),
+						.facts = from->facts & MODEL_FACT_ANY,
+						.count = plausible(from->count),
+						.first_ns = from_inverted(from->inverted_first_ns),
+						.last_ns = from->last_ns};
+	}
 }
 
 /* ---- Failures and timelines ---------------------------------------------------------------------------- */
@@ -674,6 +746,7 @@ enum ledger_reader_status ledger_reader_read_from(struct model *model, int descr
 	read_pools(&reading);
 	read_leases(&reading);
 	read_history(&reading);
+	read_releasers(&reading);
 	read_failures(&reading);
 	read_timeline(&reading);
 	ledger_image_close(&reading.image);

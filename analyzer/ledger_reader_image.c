@@ -31,6 +31,9 @@ static const uint32_t entry_sizes[LEDGER_SECTION_COUNT] = {
 	[LEDGER_TIMELINES] = sizeof(struct ledger_timeline),
 	[LEDGER_SNAPSHOTS] = sizeof(struct ledger_snapshot),
 	[LEDGER_FAILURES] = sizeof(struct ledger_failure),
+	[LEDGER_RELEASERS] = sizeof(struct ledger_releaser),
+	[LEDGER_RELEASER_INDEX] = sizeof(uint32_t),
+	[LEDGER_TRENDS] = sizeof(struct ledger_trend),
 };
 
 static enum ledger_reader_status check_section(const struct ledger_header *header, uint32_t kind) {

@@ -22,6 +22,7 @@ enum model_left {
 	MODEL_LEFT_CONNECTING, /* an asynchronous attempt that reached neither OK nor FAILED */
 	MODEL_LEFT_RESETTING,  /* an established lease inside a reset */
 	MODEL_LEFT_IN_CALL,    /* inside a synchronous connect */
+	MODEL_LEFT_ORPHANED,   /* as OPEN; its thread had ended long before, and nobody used it since */
 	MODEL_LEFT_COUNT
 };
 
@@ -81,6 +82,8 @@ enum model_loss {
 	MODEL_LOST_HISTORY,
 	MODEL_LOST_SPACE,
 	MODEL_LOST_POINTERS,
+	MODEL_LOST_RELEASERS,
+	MODEL_LOST_TRENDS,
 	MODEL_LOSS_COUNT
 };
 
@@ -122,6 +125,17 @@ enum model_release {
 	MODEL_RELEASE_OWNER_GONE,
 	MODEL_RELEASE_BY_OTHER_PROCESS,
 	MODEL_RELEASE_COUNT
+};
+
+enum model_release_fact {                                    /* bits */
+			  MODEL_FACT_FINALIZING = 1u << 0,   /* the script runtime was shutting down */
+			  MODEL_FACT_COLLECTING = 1u << 1,   /* inside its garbage collector */
+			  MODEL_FACT_DEALLOCATING = 1u << 2, /* inside the deallocation of an object */
+			  MODEL_FACT_ORPHAN = 1u
+				  << 3, /* its thread had ended long before, and nobody used it since */
+			  MODEL_FACT_UNUSED = 1u << 4,        /* uses were tracked, and there was none */
+			  MODEL_FACT_OTHER_PROCESS = 1u << 5, /* by a process that did not take it */
+			  MODEL_FACT_ANY = (1u << 6) - 1
 };
 
 struct model_totals {
@@ -212,11 +226,32 @@ struct model_frame {
 
 enum { MODEL_SITE_NONE, MODEL_SITE_LOST, MODEL_SITE_FIRST }; /* stack unavailable; no room for the site */
 
+/* Open leases of a site from one instant of a change to the next. */
+struct model_trend_cell {
+	uint64_t begin_ns; /* since the ledger was created */
+	uint32_t least;
+	uint32_t last;
+};
+
 struct model_site {
 	const struct model_frame *frames; /* innermost first */
 	size_t frame_count;
 	bool is_truncated;
 	struct model_totals totals;
+	/* At least the last half of the run, oldest first; where nothing is written, nothing changed. No cells:
+	 * never more than one was open, or nobody knows (MODEL_LOST_TRENDS). */
+	const struct model_trend_cell *trend;
+	size_t trend_count;
+};
+
+/* Established leases of one site that were given to PQfinish at one place in one way. */
+struct model_releaser {
+	uint32_t site;
+	uint32_t release_site;
+	uint32_t facts; /* enum model_release_fact */
+	uint64_t count;
+	uint64_t first_ns;
+	uint64_t last_ns;
 };
 
 enum { MODEL_POOL_OTHER }; /* pools that found no place in the table */
@@ -253,10 +288,12 @@ struct model_lease {
 	uint64_t begun_ns;
 	uint64_t established_ns;
 	uint64_t last_event_ns;
+	uint64_t thread_gone_ns; /* when its thread ended, 0: it runs, or nobody saw it end */
 	uint32_t uses;
 
 	/* Settled after reading. */
 	bool is_owner_gone;
+	bool is_orphan; /* of an owner that runs: its thread has ended long ago, and nobody used it since */
 	enum model_left left;     /* when its owner is gone */
 	enum model_how_ended how; /* of its owner, when it is gone */
 	uint64_t until_ns;        /* end of its owner as far as known, else of the run */
@@ -271,7 +308,8 @@ struct model_ended {
 	int32_t thread;
 	int32_t backend_pid;
 	uint32_t site;
-	uint32_t release_site; /* of MODEL_RELEASE_BY_OTHER_PROCESS: where that process used it */
+	uint32_t release_site;  /* of MODEL_RELEASE_BY_OTHER_PROCESS: where that process used it */
+	uint32_t release_facts; /* enum model_release_fact, of MODEL_RELEASE_FINISHED */
 	uint32_t pool;
 	const char *role;
 	const char *test;
@@ -339,6 +377,8 @@ struct model {
 	uint64_t history_overwritten;
 	struct model_ended *examples;
 	size_t example_count;
+	struct model_releaser *releasers;
+	size_t releaser_count;
 	struct model_failure *failures;
 	size_t failure_count;
 	struct model_timeline timeline; /* of the whole run */

@@ -38,6 +38,8 @@ static const struct loss_rule {
 	 "program files that found no room in the ledger: their frames have no name"},
 	{MODEL_LOST_OCTAVES, false,
 	 "durations in no distribution (quantiles are of the others, mean and extremes of all)"},
+	{MODEL_LOST_RELEASERS, false, "finished connections of which nobody knows who finished them"},
+	{MODEL_LOST_TRENDS, false, "places without a record of how many of their connections were open when"},
 	{MODEL_LOST_EXAMPLES, false, "examples of unreleased connections that were not kept"},
 	{MODEL_LOST_HISTORY, false, "closed connections missing from the history"},
 	{MODEL_LOST_SPACE, false, "times that the file system had no room for more of the ledger"},

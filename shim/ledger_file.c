@@ -20,7 +20,7 @@
 
 /* ---- Layout --------------------------------------------------------------------------------- */
 
-/* Capacities of a 32 MiB ledger; other sizes scale them. Sums to 30.2 MiB, see the layout test. */
+/* Capacities of a 32 MiB ledger; other sizes scale them. Sums to 31.0 MiB, see the layout test. */
 static const struct section_plan {
 	uint32_t entry_size_bytes;
 	uint32_t capacity;
@@ -37,7 +37,7 @@ static const struct section_plan {
 	[LEDGER_STRINGS] = {8, 196608, 4096, false},
 	[LEDGER_STRING_INDEX] = {sizeof(uint32_t), 32768, 512, true},
 	[LEDGER_FRAMES] = {sizeof(struct ledger_frame), 262144, 4096, false},
-	[LEDGER_SITES] = {sizeof(struct ledger_site), 8192, 128, false},
+	[LEDGER_SITES] = {sizeof(struct ledger_site), 7168, 128, false},
 	[LEDGER_SITE_INDEX] = {sizeof(uint32_t), 16384, 256, true},
 	[LEDGER_OCTAVES] = {sizeof(struct ledger_octave), 24576, 256, false},
 	[LEDGER_LEASES] = {sizeof(struct ledger_lease), 16384, 256, false},
@@ -48,6 +48,9 @@ static const struct section_plan {
 	[LEDGER_SNAPSHOTS] = {sizeof(struct ledger_snapshot), 8, 1, false},
 	[LEDGER_FAILURES] = {sizeof(struct ledger_failure), LEDGER_FAILURE_CAPACITY, LEDGER_FAILURE_CAPACITY,
 			     false},
+	[LEDGER_RELEASERS] = {sizeof(struct ledger_releaser), 4096, 64, false},
+	[LEDGER_RELEASER_INDEX] = {sizeof(uint32_t), 8192, 128, true},
+	[LEDGER_TRENDS] = {sizeof(struct ledger_trend), 512, 16, false},
 };
 
 static uint64_t floor_power_of_two(uint64_t value) {

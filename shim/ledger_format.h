@@ -69,6 +69,9 @@ enum ledger_section_kind {
 	LEDGER_TIMELINES,  /* struct ledger_timeline; number 0 is the run, others belong to pools */
 	LEDGER_SNAPSHOTS,  /* struct ledger_snapshot, allocated in order */
 	LEDGER_FAILURES,   /* struct ledger_failure, one per enum failure reason, indexed by it */
+	LEDGER_RELEASERS,  /* struct ledger_releaser, interned */
+	LEDGER_RELEASER_INDEX,
+	LEDGER_TRENDS, /* struct ledger_trend, allocated in order */
 	LEDGER_SECTION_COUNT
 };
 
@@ -94,9 +97,11 @@ enum ledger_loss {
 	LEDGER_LOST_POOLS,
 	LEDGER_LOST_OCTAVES, /* histogram samples in no bucket: count, sum, min and max still hold */
 	LEDGER_LOST_EXAMPLES,
-	LEDGER_LOST_HISTORY,  /* closed leases whose ring entry was dropped by a lapped writer */
-	LEDGER_LOST_SPACE,    /* extents that could not be allocated (the file system was full) */
-	LEDGER_LOST_POINTERS, /* attempts whose PGconn found no place in the process's private table */
+	LEDGER_LOST_HISTORY,   /* closed leases whose ring entry was dropped by a lapped writer */
+	LEDGER_LOST_SPACE,     /* extents that could not be allocated (the file system was full) */
+	LEDGER_LOST_POINTERS,  /* attempts whose PGconn found no place in the process's private table */
+	LEDGER_LOST_RELEASERS, /* finished leases counted in the totals, but not by who released them */
+	LEDGER_LOST_TRENDS,    /* sites without a trend */
 	LEDGER_LOSS_COUNT = 16
 };
 
@@ -140,6 +145,7 @@ enum ledger_left {
 	LEDGER_LEFT_CONNECTING, /* PQconnectStart, neither OK nor FAILED, no PQfinish */
 	LEDGER_LEFT_RESETTING,  /* a reset of an established lease had not ended: no session, no PQfinish */
 	LEDGER_LEFT_IN_CALL,    /* the process ended inside a synchronous connect */
+	LEDGER_LEFT_ORPHANED, /* as LEFT_OPEN, and an orphan (LEDGER_ORPHAN_AFTER_NS) at the end of the process */
 	LEDGER_LEFT_COUNT
 };
 
@@ -373,7 +379,8 @@ struct ledger_site {
 	uint16_t frame_count;
 	uint16_t flags; /* enum ledger_site_flag */
 	_Atomic uint32_t example_count;
-	uint32_t reserved;
+	_Atomic uint32_t
+		trend; /* number in LEDGER_TRENDS plus 1, 0 before LEDGER_TREND_FROM leases were open */
 	struct ledger_totals totals;
 };
 #define LEDGER_SITE_NONE 0u /* reserved entries: the stack was unavailable */
@@ -452,8 +459,18 @@ struct ledger_lease {
 	_Atomic uint64_t idle_ns;
 	_Atomic uint32_t statement_kind;
 	uint32_t application_name; /* string id */
-	uint64_t reserved[6];      /* whole cache lines: slots of two threads share none */
+	_Atomic uint64_t
+		owner_gone_ns; /* when the thread that began it ended, 0: it runs, or nobody saw it end */
+	uint64_t reserved[5];  /* whole cache lines: slots of two threads share none */
 };
+
+/* An orphan: its thread has been gone for this long, and nobody used it since. */
+#define LEDGER_ORPHAN_AFTER_NS UINT64_C(5000000000)
+
+static inline int ledger_is_orphan(uint64_t owner_gone_ns, uint64_t last_event_ns, uint64_t now_ns) {
+	return owner_gone_ns != 0 && last_event_ns <= owner_gone_ns && now_ns > owner_gone_ns &&
+		now_ns - owner_gone_ns > LEDGER_ORPHAN_AFTER_NS;
+}
 
 /* ---- Ended leases: the history ring and the kept examples ----------------------------------------
  * In a ring, sequence S lives at S % capacity. word = (S + capacity) << 1 | written (0 is unwritten). A
@@ -499,8 +516,8 @@ struct ledger_ended {
 	uint64_t in_query_ns;
 	uint64_t idle_in_transaction_ns;
 	uint32_t application_name;
-	uint32_t reserved32;
-	uint64_t reserved;
+	uint32_t release_facts; /* enum ledger_release_fact */
+	uint64_t owner_gone_ns; /* as struct ledger_lease */
 };
 
 /* Mixes the payload (all 8-byte words behind `check`) with the sequence; both rooms use it. */
@@ -517,6 +534,59 @@ static inline uint64_t ledger_check_words(const uint64_t *words, uint32_t count,
 static inline uint64_t ledger_ended_check(const struct ledger_ended *ended, uint64_t sequence) {
 	uint32_t count = (uint32_t)((sizeof *ended - 16) / 8);
 	return ledger_check_words((const uint64_t *)ended + 2, count, sequence);
+}
+
+/* ---- Who released what: exact for ever ------------------------------------------------------------
+ * One entry per site, place and circumstances of the release, for established leases given to PQfinish. The
+ * circumstances are raw; what they mean is judged by the analyzer.
+ */
+enum ledger_release_fact {                                      /* bits */
+			   LEDGER_FACT_FINALIZING = 1u << 0,    /* the script runtime was shutting down */
+			   LEDGER_FACT_COLLECTING = 1u << 1,    /* inside its garbage collector */
+			   LEDGER_FACT_DEALLOCATING = 1u << 2,  /* inside the deallocation of an object */
+			   LEDGER_FACT_ORPHAN = 1u << 3,        /* LEDGER_ORPHAN_AFTER_NS */
+			   LEDGER_FACT_UNUSED = 1u << 4,        /* uses were tracked, and there was none */
+			   LEDGER_FACT_OTHER_PROCESS = 1u << 5, /* by a process that did not take it */
+			   LEDGER_FACT_ANY = (1u << 6) - 1
+};
+
+struct ledger_releaser {
+	uint64_t hash;
+	uint32_t site;
+	uint32_t release_site; /* site number; LEDGER_SITE_NONE: unknown */
+	uint32_t facts;        /* enum ledger_release_fact */
+	uint32_t reserved;
+	_Atomic uint64_t count;
+	_Atomic uint64_t inverted_first_ns;
+	_Atomic uint64_t last_ns;
+};
+
+/* ---- Trends: the open leases of a site over the whole run ------------------------------------------
+ * Time since the ledger was created is cut into stages, each as long as all before it, and a stage into
+ * LEDGER_TREND_CELLS cells: the older the run, the wider a cell. Stage 0 is the first 2^LEDGER_TREND_STAGE_LOG2
+ * nanoseconds, stage S the time from 2^(STAGE_LOG2 + S - 1) to 2^(STAGE_LOG2 + S). A stage lives in bank S % 2, so that
+ * the one before it is always there, too. A cell is one word, changed by compare-and-swap and never to an older
+ * stage: stage + 1 (8 bits) | the least open in the cell (28) | open at its last change (28); what was not
+ * written did not change.
+ */
+#define LEDGER_TREND_CELLS 32u
+#define LEDGER_TREND_STAGE_LOG2 25u
+#define LEDGER_TREND_FROM 2 /* a site gets a trend when this many of its leases are open */
+
+struct ledger_trend {
+	_Atomic uint64_t bank[2][LEDGER_TREND_CELLS];
+};
+
+static inline uint32_t ledger_trend_stage(uint64_t age_ns) {
+	uint64_t stages = age_ns >> LEDGER_TREND_STAGE_LOG2;
+	return stages ? 64u - (uint32_t)__builtin_clzll(stages) : 0u;
+}
+
+/* When stage and cell begin. */
+static inline uint64_t ledger_trend_begin_ns(uint32_t stage, uint32_t cell) {
+	uint64_t begin_ns = stage ? UINT64_C(1) << (LEDGER_TREND_STAGE_LOG2 + stage - 1) : 0;
+	uint64_t length_ns = stage ? begin_ns : UINT64_C(1) << LEDGER_TREND_STAGE_LOG2;
+	return begin_ns + length_ns / LEDGER_TREND_CELLS * cell;
 }
 
 /* ---- Uses -------------------------------------------------------------------------------------- */
