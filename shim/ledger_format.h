@@ -284,6 +284,30 @@ enum ledger_process_note {                                     /* bits: what cou
 				   << 7 /* a call could not be resolved to its libpq */
 };
 
+enum ledger_frame_language {
+	LEDGER_FRAME_NATIVE = 1, /* where = module number plus 1 (0 unknown), address = pc - load bias */
+	LEDGER_FRAME_PYTHON,     /* script frames: where = file (string id), */
+	LEDGER_FRAME_PHP,        /*   address = function (string id) << 32 | line */
+	LEDGER_FRAME_RUBY,
+	LEDGER_FRAME_PERL,
+	LEDGER_FRAME_NODE,
+	LEDGER_FRAME_LANGUAGE_END
+};
+
+/* How frames of a script runtime are read in a process. All but the first two: only its native frames are there. */
+enum ledger_script_reading {
+	LEDGER_SCRIPT_UNMET,
+	LEDGER_SCRIPT_OFFSETS,         /* from its own structures, as its version lays them out */
+	LEDGER_SCRIPT_FUNCTIONS,       /* by functions of its own */
+	LEDGER_SCRIPT_UNKNOWN_VERSION, /* no version whose structures are known */
+	LEDGER_SCRIPT_UNKNOWN_BUILD, /* built in a way that changes its structures (debugging, free threading) */
+	LEDGER_SCRIPT_UNSAFE,        /* its structures do not look as those of its version */
+	LEDGER_SCRIPT_OFF,           /* PQLEASE_SCRIPT_FRAMES=0 */
+	LEDGER_SCRIPT_NEVER          /* frames of this language are not read at all */
+};
+
+#define LEDGER_RUNTIMES (LEDGER_FRAME_LANGUAGE_END - LEDGER_FRAME_PYTHON)
+
 struct ledger_process {
 	_Atomic uint64_t word;
 	uint64_t start_ticks; /* field 22 of /proc/PID/stat, 0 if unknown */
@@ -306,7 +330,9 @@ struct ledger_process {
 	_Atomic uint64_t leases; /* attempts begun, for display */
 	_Atomic uint32_t test;   /* string id: the test that ran last */
 	_Atomic uint32_t slots;  /* lease slots held; never less than the truth */
-	uint64_t reserved[9];
+	/* By language, from LEDGER_FRAME_PYTHON on: version (string id) << 32 | enum ledger_script_reading. */
+	_Atomic uint64_t runtime[LEDGER_RUNTIMES];
+	uint64_t reserved[4];
 };
 
 /* ---- Interned tables -----------------------------------------------------------------------------
@@ -351,15 +377,6 @@ struct ledger_pool {
 };
 #define LEDGER_POOL_OTHER 0u /* reserved entry */
 #define LEDGER_APPLICATION_NAMES_DIFFER UINT32_MAX
-
-enum ledger_frame_language {
-	LEDGER_FRAME_NATIVE = 1, /* where = module number plus 1 (0 unknown), address = pc - load bias */
-	LEDGER_FRAME_PYTHON,     /* script frames: where = file (string id), */
-	LEDGER_FRAME_PHP,        /*   address = function (string id) << 32 | line */
-	LEDGER_FRAME_RUBY,
-	LEDGER_FRAME_PERL,
-	LEDGER_FRAME_NODE
-};
 
 /* Frames are stored innermost first. A native address is a return address, except the first frame
  * of a stack that a signal handler interrupted; the symbolizer subtracts 1. */
