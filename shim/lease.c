@@ -7,8 +7,7 @@
 #include "shim/conn_table.h"
 #include "shim/failure.h"
 #include "shim/process.h"
-#include "shim/stack.h"
-#include "shim/stack_table.h"
+#include "shim/site.h"
 
 /* ---- The attempt in flight on this thread -------------------------------------------------------------------- */
 
@@ -98,14 +97,6 @@ static bool is_async(enum lease_call_kind kind) {
 	return kind == LEASE_CALL_CONNECT_START || kind == LEASE_CALL_RESET_START;
 }
 
-static uint32_t site_here(const struct recording *now, const void *caller) {
-	struct stack stack;
-	stack_capture(&stack, caller);
-	if (stack.count == 0)
-		process_note(LEDGER_NOTE_STACK_UNAVAILABLE);
-	return stack_table_site(now->ledger, &stack);
-}
-
 static void fill_lease(struct ledger_lease *lease, const struct recording *now,
 		       const struct lease_call *call) {
 	lease->pid = now->pid;
@@ -133,7 +124,7 @@ void lease_connect_begin(struct lease_call *call, enum lease_call_kind kind, con
 		return;
 	reclaim();
 	call->is_recorded = true;
-	call->account = (struct ledger_account){now->ledger, LEDGER_POOL_OTHER, site_here(now, caller)};
+	call->account = (struct ledger_account){now->ledger, LEDGER_POOL_OTHER, site_here(now, caller, NULL)};
 	call->slot = (struct ledger_slot){.ledger = now->ledger, .number = LEDGER_NO_SLOT};
 	if (kind != LEASE_CALL_PROBE)
 		call->slot = ledger_slot_claim(now->ledger, now->process);
@@ -414,7 +405,7 @@ static const struct ending {
 
 static void finish_again(const struct recording *now, const void *caller) {
 	struct ledger_account account = {now->ledger, ledger_intern_pool(now->ledger, now->role, NULL),
-					 site_here(now, caller)};
+					 site_here(now, caller, NULL)};
 	ledger_add_misuse(&account, LEDGER_DOUBLE_FINISH, LEDGER_FINDING_DOUBLE_FINISH, ledger_now_ns());
 }
 
@@ -460,7 +451,7 @@ static void borrow(const struct recording *now, const struct conn_entry *entry, 
 	if (!conn_table_borrow(conn))
 		return;
 	uint64_t now_ns = ledger_now_ns();
-	uint32_t site = site_here(now, caller);
+	uint32_t site = site_here(now, caller, NULL);
 	struct ledger_ended borrowed = describe_borrowed(now, entry, site, now_ns);
 	struct ledger_account account = {now->ledger, borrowed.pool, site};
 	ledger_add_misuse(&account, LEDGER_INHERITED_USE, LEDGER_FINDING_INHERITED, now_ns);
@@ -511,7 +502,7 @@ static void finish_inherited(const struct recording *now, const struct conn_entr
 			     const void *caller) {
 	borrow(now, entry, conn, caller);
 	settle_with_owner(now, entry);
-	struct ledger_account account = {now->ledger, LEDGER_POOL_OTHER, site_here(now, caller)};
+	struct ledger_account account = {now->ledger, LEDGER_POOL_OTHER, site_here(now, caller, NULL)};
 	conn_table_finish(conn);
 	ledger_add(&account, LEDGER_INHERITED_FINISH, 1, ledger_now_ns());
 }

@@ -83,7 +83,7 @@ static bool is_defined_as(const struct symbol_table *table, uint32_t number, con
 
 /* The layout of DT_GNU_HASH: four words, a Bloom filter (not needed here), buckets, one hash per symbol whose lowest
  * bit ends the chain. */
-void *loader_symbol(const struct link_map *object, const char *name) {
+static const ElfW(Sym) * find_symbol(const struct link_map *object, const char *name) {
 	struct symbol_table table;
 	if (!symbol_table_of(object, &table))
 		return NULL;
@@ -96,11 +96,22 @@ void *loader_symbol(const struct link_map *object, const char *name) {
 	for (; number >= first_hashed && number != 0; number++) {
 		uint32_t chain = chains[number - first_hashed];
 		if ((chain | 1) == (hash | 1) && is_defined_as(&table, number, name))
-			return (void *)(object->l_addr + table.symbols[number].st_value);
+			return &table.symbols[number];
 		if (chain & 1)
 			break;
 	}
 	return NULL;
+}
+
+void *loader_symbol_extent(const struct link_map *object, const char *name, size_t *size_bytes) {
+	const ElfW(Sym) *symbol = find_symbol(object, name);
+	*size_bytes = symbol ? symbol->st_size : 0;
+	return symbol ? (void *)(object->l_addr + symbol->st_value) : NULL;
+}
+
+void *loader_symbol(const struct link_map *object, const char *name) {
+	size_t size_bytes;
+	return loader_symbol_extent(object, name, &size_bytes);
 }
 
 /* ---- What was loaded before main ---------------------------------------------------------------------------- */
@@ -122,6 +133,13 @@ const struct link_map *loader_next_startup_object(const struct link_map *object)
 	if (!object)
 		object = own_object;
 	return !object || object == last_startup_object ? NULL : object->l_next;
+}
+
+const struct link_map *loader_program(void) {
+	const struct link_map *object = own_object;
+	while (object && object->l_prev)
+		object = object->l_prev;
+	return object;
 }
 
 /* ---- Relocations ---------------------------------------------------------------------------------------------- */

@@ -31,12 +31,18 @@ loader_dlclose_function *loader_real_dlclose(void);
  * reference. The object must stay loaded meanwhile. */
 void *loader_symbol(const struct link_map *object, const char *name);
 
+/* The same with the size that the symbol table says; 0 if it does not. */
+void *loader_symbol_extent(const struct link_map *object, const char *name, size_t *size_bytes);
+
 /* The object that this library is, and the last one that was loaded before main: between them nothing is ever
  * unloaded. Constructor only / any time after. */
 void loader_remember_startup(void);
 const struct link_map *
 loader_next_startup_object(const struct link_map *object); /* NULL at the end; NULL argument:
 										     the first behind us */
+
+/* The program itself; NULL before loader_remember_startup(). */
+const struct link_map *loader_program(void);
 
 /* The name that other objects need it by; NULL if it has none. */
 const char *loader_soname(const struct link_map *object);

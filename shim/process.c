@@ -16,6 +16,7 @@
 #include "shim/ledger_file.h"
 #include "shim/ledger_writer.h"
 #include "shim/proc.h"
+#include "shim/script.h"
 #include "shim/settings.h"
 #include "shim/stack.h"
 #include "shim/stack_table.h"
@@ -41,6 +42,7 @@ static _Atomic uint32_t generation;
 static bool was_told; /* why recording is off */
 static _Atomic uint64_t missed_calls;
 static uint32_t unwinder_notes; /* a forked child keeps its parent's unwinder: dlopen may be unusable there */
+static _Atomic uint32_t told_news; /* what this process's record says of script runtimes; 0: nothing yet */
 static char script_name[SETTINGS_TEXT_BYTES]; /* as on the command line; checked when attaching */
 static bool is_module;                        /* python -m */
 static _Atomic bool is_initialised;
@@ -227,10 +229,14 @@ static bool attach_to(struct ledger_header *ledger, bool is_forked) {
 	}
 	struct ledger_process *record = ledger_unit(ledger, LEDGER_PROCESSES, process);
 	fill_record(ledger, record, &identity);
-	if (!is_forked) {
+	if (is_forked) {
+		script_forked();
+	} else {
 		stack_table_forget();
 		unwinder_notes = unwinder_note();
+		script_open((uint32_t)settings.script_frames);
 	}
+	atomic_store(&told_news, 0);
 	record->notes |= unwinder_notes;
 	confess_missed_calls(ledger);
 	ledger_process_publish(ledger, process);
@@ -361,6 +367,30 @@ void process_note(uint32_t note) {
 	struct ledger_process *record = now ? ledger_unit(now->ledger, LEDGER_PROCESSES, now->process) : NULL;
 	if (record && !(atomic_load_explicit(&record->notes, memory_order_relaxed) & note))
 		atomic_fetch_or_explicit(&record->notes, note, memory_order_relaxed);
+}
+
+static void note_runtimes(const struct recording *now, uint32_t current) {
+	struct ledger_process *record = ledger_unit(now->ledger, LEDGER_PROCESSES, now->process);
+	atomic_store_explicit(&told_news, current, memory_order_relaxed);
+	for (uint32_t i = 0; record && i < LEDGER_RUNTIMES; i++) {
+		const char *version;
+		uint64_t reading =
+			script_reading((enum ledger_frame_language)(LEDGER_FRAME_PYTHON + i), &version);
+		uint64_t version_id = reading ? ledger_intern_string(now->ledger, version) : 0;
+		/* An object that can be unloaded is met again and again. */
+		if (reading != LEDGER_SCRIPT_UNMET)
+			atomic_store_explicit(&record->runtime[i], version_id << 32 | reading,
+					      memory_order_relaxed);
+	}
+}
+
+void process_note_runtimes(void) {
+	uint32_t current = script_news();
+	if (atomic_load_explicit(&told_news, memory_order_relaxed) == current)
+		return;
+	const struct recording *now = process_recording_if_attached();
+	if (now)
+		note_runtimes(now, current);
 }
 
 /* ---- The end ---------------------------------------------------------------------------------------------------- */

@@ -38,6 +38,10 @@ const struct recording *process_recording_if_attached(void);
 /* Notes in the process record what could not be recorded (enum ledger_process_note). */
 void process_note(uint32_t note);
 
+/* Notes in the process record which script runtimes were met and how their frames are read. A load when there is nothing
+ * new. */
+void process_note_runtimes(void);
+
 /* The program ends itself. Async-signal-safe; does nothing in a vfork child. */
 void process_end(void);
 

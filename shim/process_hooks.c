@@ -12,6 +12,7 @@
 #include "shim/loader.h"
 #include "shim/modules.h"
 #include "shim/process.h"
+#include "shim/script.h"
 #include "shim/stack_table.h"
 
 #define EXPORT __attribute__((visibility("default")))
@@ -41,6 +42,7 @@ EXPORT void _Exit(int status) {
 static void forget_addresses(void) {
 	instance_forget();
 	modules_forget();
+	script_forget();
 	stack_table_forget();
 }
 

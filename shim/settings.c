@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "shim/ledger_format.h"
+#include "shim/script.h"
 #include "shim/stack.h"
 
 struct setting;
@@ -77,7 +78,7 @@ static const struct setting settings_table[] = {
 	{"PQLEASE_TEST", parse_text, FIELD(test), SETTINGS_TEXT_BYTES},
 	{"PQLEASE_USES", parse_number, FIELD(uses), 1},
 	{"PQLEASE_STACK_DEPTH", parse_number, FIELD(stack_depth), STACK_FRAMES_MAX},
-	{"PQLEASE_SCRIPT_FRAMES", parse_number, FIELD(script_frames), 64},
+	{"PQLEASE_SCRIPT_FRAMES", parse_number, FIELD(script_frames), SCRIPT_FRAMES_MAX},
 	{"PQLEASE_DISABLE", parse_number, FIELD(is_disabled), 1},
 	{"PQLEASE_VERBOSE", parse_number, FIELD(is_verbose), 1},
 	{"PQLEASE_PID", parse_number, FIELD(preloaded_pid), INT32_MAX},
