@@ -16,17 +16,19 @@ static const char help[] =
 	"Reports on LEDGER, live or finished; without LEDGER on the newest one of this user in /dev/shm.\n"
 	"Exits 0 whenever a report was printed, 2 if there is none to print.\n\n"
 	"  --format=FORMAT  text (default) or json\n"
-	"  -o FILE          write the report to FILE, whole or not at all, instead of to standard output\n"
-	"  --full           whole stacks, all processes and pools, evidence\n"
-	"  --color=WHEN     auto (default), always or never; NO_COLOR is respected\n"
-	"  --help           this text\n"
-	"  --version        the version\n";
+	"  -o FILE          write the report to FILE, whole or not at all, instead of to standard "
+	"output\n" JUDGE_OPTIONS_HELP(
+		"        ") "  --full           whole stacks, all processes and pools, evidence\n"
+			    "  --color=WHEN     auto (default), always or never; NO_COLOR is respected\n"
+			    "  --help           this text\n"
+			    "  --version        the version\n";
 
 enum { OPTION_FORMAT = OPTIONS_LONG_ONLY, OPTION_FULL, OPTION_COLOR };
 
 static const struct option report_options[] = {{"format", required_argument, NULL, OPTION_FORMAT},
 					       {"full", no_argument, NULL, OPTION_FULL},
 					       {"color", required_argument, NULL, OPTION_COLOR},
+					       JUDGE_OPTIONS,
 					       OPTIONS_COMMON,
 					       {NULL, 0, NULL, 0}};
 
@@ -50,7 +52,7 @@ static bool take_option(int option, struct report_command_request *request) {
 	case OPTION_COLOR:
 		return options_parse_color(optarg, &request->color);
 	default:
-		return false;
+		return judge_options_is_one(option) && judge_options_take(request->judge, option, optarg);
 	}
 }
 
@@ -61,12 +63,17 @@ static int report(struct report_command_request request, const char *ledger_path
 		return OPTIONS_EXIT_CANNOT;
 	}
 	request.ledger_path = ledger_path != NULL ? ledger_path : newest;
-	return report_command_write(&request, NULL);
+	int code = report_command_write(&request, NULL);
+	judge_options_release(request.judge);
+	return code;
 }
 
 int cmd_report(int argc, char **argv) {
-	struct report_command_request request = {
-		.format = RENDER_TEXT, .stream = stdout, .settings = report_settings_standard()};
+	struct judge_options judge = {0};
+	struct report_command_request request = {.format = RENDER_TEXT,
+						 .stream = stdout,
+						 .settings = report_settings_standard(),
+						 .judge = &judge};
 	int option;
 	while ((option = options_next(argc, argv, "+:o:hV", report_options)) != -1) {
 		if (option == OPTIONS_HELP)

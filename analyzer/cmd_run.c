@@ -26,10 +26,10 @@ static const char help[] =
 	"  -o LEDGER            keep the ledger there, not in /dev/shm; an ended one is replaced\n"
 	"  --role NAME          label the processes of this run\n"
 	"  --report=FORMAT      text (default), json or none\n"
-	"  --report-file FILE   write the report there instead of to stderr\n"
-	"  --full               whole stacks\n"
-	"  --color=WHEN         auto, always or never\n"
-	"  --help               this text\n";
+	"  --report-file FILE   write the report there instead of to stderr\n" JUDGE_OPTIONS_HELP(
+		"            ") "  --full               whole stacks\n"
+				"  --color=WHEN         auto, always or never\n"
+				"  --help               this text\n";
 
 enum run_report { RUN_REPORT_TEXT, RUN_REPORT_JSON, RUN_REPORT_NONE, RUN_REPORT_COUNT };
 
@@ -40,6 +40,7 @@ struct run_plan {
 	enum run_report report;
 	enum options_color color;
 	bool is_full;
+	struct judge_options judge;
 	char **command;
 	char shim_path[PATH_MAX];
 	struct target target;
@@ -54,6 +55,7 @@ static const struct option run_options[] = {{"role", required_argument, NULL, OP
 					    {"report-file", required_argument, NULL, OPTION_REPORT_FILE},
 					    {"full", no_argument, NULL, OPTION_FULL},
 					    {"color", required_argument, NULL, OPTION_COLOR},
+					    JUDGE_OPTIONS,
 					    OPTIONS_COMMON,
 					    {NULL, 0, NULL, 0}};
 
@@ -87,7 +89,7 @@ static bool take_option(struct run_plan *plan, int option) {
 	case OPTION_COLOR:
 		return options_parse_color(optarg, &plan->color);
 	default:
-		return false;
+		return judge_options_is_one(option) && judge_options_take(&plan->judge, option, optarg);
 	}
 }
 
@@ -312,7 +314,7 @@ static const char *explain_unrecorded(const struct run_plan *plan, char *text, s
 }
 
 /* A report that fails has said so; COMMAND's status stands. */
-static void write_report(const struct run_plan *plan, const struct ledger_keeper *keeper) {
+static void write_report(struct run_plan *plan, const struct ledger_keeper *keeper) {
 	static const enum render_format formats[RUN_REPORT_COUNT] = {
 		[RUN_REPORT_TEXT] = RENDER_TEXT, [RUN_REPORT_JSON] = RENDER_JSON};
 	char reason[3 * PATH_MAX];
@@ -322,7 +324,9 @@ static void write_report(const struct run_plan *plan, const struct ledger_keeper
 						 .output_path = plan->report_path,
 						 .is_full = plan->is_full,
 						 .color = plan->color,
-						 .settings = report_settings_standard()};
+						 .settings = report_settings_standard(),
+						 .judge = &plan->judge,
+						 .is_server_optional = true};
 	if (!ledger_keeper_has_processes(keeper))
 		request.settings.unrecorded_reason = explain_unrecorded(plan, reason, sizeof reason);
 	report_command_write(&request, NULL);
@@ -339,7 +343,7 @@ static void finish_silently(const struct run_plan *plan, const struct ledger_kee
 		options_error("nothing was recorded", "%s", reason);
 }
 
-static int run_and_report(const struct run_plan *plan, struct ledger_keeper *keeper) {
+static int run_and_report(struct run_plan *plan, struct ledger_keeper *keeper) {
 	struct child child;
 	struct child_end end;
 	char **environment = command_environment(plan, keeper->path);
@@ -375,7 +379,14 @@ static int run(struct run_plan *plan) {
 		return become_command(plan);
 	if (!check_report_file(plan) || !create_ledger(plan, &keeper))
 		return OPTIONS_EXIT_CANNOT;
-	return keeper.header ? run_and_report(plan, &keeper) : become_command(plan);
+	if (!keeper.header)
+		return become_command(plan);
+	/* A server that cannot be asked before is not asked afterwards: the line is there already. */
+	if (!judge_options_ask_before(&plan->judge))
+		plan->judge.conninfo = NULL;
+	int status = run_and_report(plan, &keeper);
+	judge_options_release(&plan->judge);
+	return status;
 }
 
 int cmd_run(int argc, char **argv) {

@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "analyzer/instant.h"
+#include "analyzer/pool_load.h"
 #include "analyzer/rules/rule.h"
+#include "analyzer/server_account.h"
 #include "analyzer/site_groups.h"
 #include "analyzer/trust.h"
 #include "analyzer/verdict.h"
@@ -165,7 +167,7 @@ static void build_open_leases(struct building *building) {
 			is_idle ? seconds_of((double)span_ns(from->last_event_ns, from->until_ns)) : NAN;
 		lease->site = site_id(building, from->site);
 		lease->last_use_site = model->has_uses ? known_number(from->last_use_site) : REPORT_UNKNOWN;
-		lease->dedicated = use_count(building, from->is_dedicated);
+		lease->dedicated = from->is_dedicated ? 1 : use_count(building, 0);
 	}
 }
 
@@ -254,7 +256,15 @@ static void build_pool(struct building *building, uint32_t number) {
 				     .application_name = known_text(from->application_name),
 				     .open = open,
 				     .peak_open = at_least(from->totals.open_peak, open),
+				     .idle = REPORT_UNKNOWN,
+				     .waiting = REPORT_UNKNOWN,
+				     .mean_in_use = NAN,
 				     .capacity = REPORT_UNKNOWN,
+				     .base_size = REPORT_UNKNOWN,
+				     .available = REPORT_UNKNOWN,
+				     .overflow = REPORT_UNKNOWN,
+				     .share = NAN,
+				     .number = number,
 				     .utilization = NAN,
 				     .status = "unknown"};
 	pool->mean_open =
@@ -542,6 +552,9 @@ void report_build(struct report *report, const struct model *model, struct symbo
 	build_processes(&building);
 	build_sites(&building);
 	build_open_leases(&building);
+	pool_load_fill(report, model, &building.settings);
+	if (building.settings.server != NULL)
+		server_account_fill(report, model, building.settings.server, building.settings.server_before);
 	build_findings(&building);
 	trust_judge(&report->trust, &report->arena, model, building.settings.unrecorded_reason);
 	verdict_give(&report->verdict, &report->arena, report);

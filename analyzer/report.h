@@ -141,10 +141,19 @@ struct report_pool {
 	double mean_open;
 	int64_t in_use;
 	int64_t peak_in_use;
+	double mean_in_use; /* from the pool's first event to its last */
+	int64_t idle;       /* open and not in use */
+	int64_t waiting;    /* callers inside libpq; unknown when the run has ended */
 	int64_t capacity;
-	const char *capacity_source;
-	double utilization;
+	const char *capacity_source; /* configured, server, inferred */
+	int64_t base_size;
+	int64_t available;  /* capacity that is not in use */
+	int64_t overflow;   /* open above the base size */
+	double utilization; /* of the capacity: now in a live run, else the mean */
+	double share;       /* of the connection time that all roles spent at this endpoint */
 	const char *status;
+	const char *sentence; /* "Pool 'main': 23% utilized (...)", NULL if its use is not known */
+	uint32_t number;      /* in the model */
 	struct report_times connect_time;
 	struct report_times hold_time;
 	struct report_times use_time;
@@ -208,6 +217,36 @@ struct report_lease {
 	int64_t dedicated; /* 0, 1 or REPORT_UNKNOWN */
 };
 
+/* A session without a lease, or a lease without a session. */
+struct report_unmatched {
+	const char *side; /* server or ledger: who has it */
+	int64_t backend_pid;
+	int64_t pid;
+	const char *database;
+	const char *user;
+	const char *application_name;
+	const char *why;
+};
+
+struct report_server {
+	const char *version;
+	int64_t max_connections;
+	int64_t reserved;
+	int64_t role_limit; /* the smallest of the roles and databases of the run */
+	int64_t database_limit;
+	int64_t clients; /* sessions of clients on the whole server when it was asked */
+	int64_t sessions_delta;
+	int64_t sessions_abandoned_delta;
+	int64_t agrees; /* 0, 1 or REPORT_UNKNOWN */
+	bool is_pooled;
+	const char *message;
+	int64_t foreign_sessions; /* in the run's databases, not in the ledger */
+	int64_t zombie_sessions;  /* whose lease has ended */
+	int64_t unknown_leases;   /* open, but no session */
+	struct report_unmatched *unmatched;
+	size_t unmatched_count;
+};
+
 struct report {
 	struct arena arena;
 	struct report_run run;
@@ -232,6 +271,7 @@ struct report {
 	size_t finding_count;
 	struct report_lease *open_leases;
 	size_t open_lease_count;
+	struct report_server *server;    /* NULL: not asked */
 	const struct gate_outcome *gate; /* what the gate said (gate/gate.h), NULL if none judged */
 };
 

@@ -87,7 +87,11 @@ int report_command_write(const struct report_command_request *request,
 		return report_unreadable(request->ledger_path, status);
 	struct liveness_observer observer = liveness_observer_here();
 	aftermath_settle(&model, &observer);
-	int code = report_model(request, &model, outcome);
+	struct report_command_request judged = *request;
+	int code = OPTIONS_EXIT_CANNOT;
+	if (request->judge == NULL || judge_options_apply(request->judge, &model, &judged.settings) ||
+	    request->is_server_optional)
+		code = report_model(&judged, &model, outcome);
 	model_release(&model);
 	return code;
 }

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "analyzer/judge_options.h"
 #include "analyzer/options.h"
 #include "analyzer/render/render.h"
 #include "analyzer/report_settings.h"
@@ -21,6 +22,8 @@ struct report_command_request {
 	bool is_full;
 	enum options_color color;
 	struct report_settings settings;
+	struct judge_options *judge; /* --limit and --server, on top of the settings; NULL: none */
+	bool is_server_optional;     /* a server that cannot be asked costs a line of error, not the report */
 };
 
 struct report_command_outcome {

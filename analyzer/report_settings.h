@@ -18,12 +18,16 @@ struct report_capacity {
 	int64_t reserved;  /* slots that other roles must leave free for it */
 };
 
+struct server_reading;
+
 struct report_settings {
 	const char *unrecorded_reason; /* a sentence, NULL: not known; shown if nothing was recorded */
 	struct thresholds thresholds;
 	int64_t limit; /* capacity of every pool without an entry in `capacities`; 0: not said */
 	const struct report_capacity *capacities;
 	size_t capacity_count;
+	const struct server_reading *server;        /* what the server said last; NULL: not asked */
+	const struct server_reading *server_before; /* what it said before the run; NULL: not asked then */
 };
 
 struct report_settings report_settings_standard(void);

@@ -36,6 +36,8 @@ extern const struct json_fields {
 	const struct json_field *site;
 	const struct json_field *example;
 	const struct json_field *lease;
+	const struct json_field *server;
+	const struct json_field *unmatched;
 } json_fields;
 
 #endif

@@ -149,25 +149,20 @@ static const struct json_field failure_fields[] = {FIELD_AS(TEXT, report_failure
 						   FIELD(TEXT, report_failure, last),
 						   FIELD_END};
 
-static const struct json_field pool_fields[] = {FIELD(TEXT, report_pool, role),
-						FIELD(TEXT, report_pool, host),
-						FIELD(TEXT, report_pool, port),
-						FIELD(TEXT, report_pool, database),
-						FIELD(TEXT, report_pool, user),
-						FIELD(TEXT, report_pool, application_name),
-						FIELD(COUNT, report_pool, open),
-						FIELD(COUNT, report_pool, peak_open),
-						FIELD(REAL, report_pool, mean_open),
-						FIELD(COUNT, report_pool, in_use),
-						FIELD(COUNT, report_pool, peak_in_use),
-						FIELD(COUNT, report_pool, capacity),
-						FIELD(TEXT, report_pool, capacity_source),
-						FIELD(REAL, report_pool, utilization),
-						FIELD(TEXT, report_pool, status),
-						FIELD(TIMES, report_pool, connect_time),
-						FIELD(TIMES, report_pool, hold_time),
-						FIELD(TIMES, report_pool, use_time),
-						FIELD_END};
+static const struct json_field pool_fields[] = {
+	FIELD(TEXT, report_pool, role),          FIELD(TEXT, report_pool, host),
+	FIELD(TEXT, report_pool, port),          FIELD(TEXT, report_pool, database),
+	FIELD(TEXT, report_pool, user),          FIELD(TEXT, report_pool, application_name),
+	FIELD(COUNT, report_pool, open),         FIELD(COUNT, report_pool, peak_open),
+	FIELD(REAL, report_pool, mean_open),     FIELD(COUNT, report_pool, in_use),
+	FIELD(COUNT, report_pool, peak_in_use),  FIELD(REAL, report_pool, mean_in_use),
+	FIELD(COUNT, report_pool, idle),         FIELD(COUNT, report_pool, waiting),
+	FIELD(COUNT, report_pool, capacity),     FIELD(TEXT, report_pool, capacity_source),
+	FIELD(COUNT, report_pool, base_size),    FIELD(COUNT, report_pool, available),
+	FIELD(COUNT, report_pool, overflow),     FIELD(REAL, report_pool, utilization),
+	FIELD(REAL, report_pool, share),         FIELD(TEXT, report_pool, status),
+	FIELD(TIMES, report_pool, connect_time), FIELD(TIMES, report_pool, hold_time),
+	FIELD(TIMES, report_pool, use_time),     FIELD_END};
 
 static const struct json_field process_fields[] = {
 	FIELD(COUNT, report_process, pid),   FIELD(COUNT, report_process, parent),
@@ -206,6 +201,25 @@ static const struct json_field lease_fields[] = {FIELD(COUNT, report_lease, pid)
 						 FIELD(FLAG, report_lease, dedicated),
 						 FIELD_END};
 
+static const struct json_field unmatched_fields[] = {
+	FIELD(TEXT, report_unmatched, side), FIELD(COUNT, report_unmatched, backend_pid),
+	FIELD(COUNT, report_unmatched, pid), FIELD(TEXT, report_unmatched, database),
+	FIELD(TEXT, report_unmatched, user), FIELD(TEXT, report_unmatched, application_name),
+	FIELD(TEXT, report_unmatched, why),  FIELD_END};
+
+static const struct json_field server_fields[] = {FIELD(TEXT, report_server, version),
+						  FIELD(COUNT, report_server, max_connections),
+						  FIELD(COUNT, report_server, reserved),
+						  FIELD(COUNT, report_server, role_limit),
+						  FIELD(COUNT, report_server, database_limit),
+						  FIELD(COUNT, report_server, clients),
+						  FIELD(COUNT, report_server, sessions_abandoned_delta),
+						  FIELD(COUNT, report_server, sessions_delta),
+						  FIELD(FLAG, report_server, agrees),
+						  FIELD_AS(BOOL, report_server, is_pooled, "pooled"),
+						  FIELD(TEXT, report_server, message),
+						  FIELD_END};
+
 const struct json_fields json_fields = {
 	.run = run_fields,
 	.lost = lost_fields,
@@ -219,6 +233,8 @@ const struct json_fields json_fields = {
 	.site = site_fields,
 	.example = example_fields,
 	.lease = lease_fields,
+	.server = server_fields,
+	.unmatched = unmatched_fields,
 };
 
 /* ---- Objects with lists inside ------------------------------------------------------------------ */
@@ -343,6 +359,16 @@ static json_t *finding_value(const void *element) {
 	return object;
 }
 
+static json_t *server_value(const struct report_server *server) {
+	if (server == NULL)
+		return json_null();
+	json_t *object = object_of(server_fields, server);
+	json_object_set_new(object, "unmatched",
+			    list_of(unmatched_fields, server->unmatched, server->unmatched_count,
+				    sizeof *server->unmatched));
+	return object;
+}
+
 /* ---- The report: a member per line, an element of a list per line ------------------------------- */
 
 /* Elements are written and dropped one by one: a full ledger's sites are a hundred megabytes. */
@@ -429,6 +455,6 @@ void render_json(const struct report *report, const struct render_options *optio
 	WRITE_LIST(&writing, report, "findings", finding_value, findings, finding_count);
 	WRITE_LIST(&writing, report, "open_leases", lease_value, open_leases, open_lease_count);
 	write_member(&writing, "snapshots", json_array());
-	write_member(&writing, "server", json_null());
+	write_member(&writing, "server", server_value(report->server));
 	fputs("\n}\n", stream);
 }

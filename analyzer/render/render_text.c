@@ -321,6 +321,12 @@ static void print_rest(struct text_rendering *rendering, size_t shown, size_t co
 			       count - shown);
 }
 
+static enum text_page_style style_of_status(const char *status) {
+	return strcmp(status, "exhausted") == 0 || strcmp(status, "critical") == 0 ? TEXT_PAGE_BAD
+		: strcmp(status, "warning") == 0                                   ? TEXT_PAGE_DOUBTFUL
+										   : TEXT_PAGE_PLAIN;
+}
+
 static void print_pools(struct text_rendering *rendering) {
 	struct text_page *page = &rendering->page;
 	const struct report *report = rendering->report;
@@ -342,6 +348,48 @@ static void print_pools(struct text_rendering *rendering) {
 			       text_page_seconds(page, pool->hold_time.p95));
 	}
 	print_rest(rendering, limit, report->pool_count);
+	for (size_t i = 0; i < limit; i++)
+		if (report->pools[i].sentence != NULL)
+			text_page_wrapped(page, style_of_status(report->pools[i].status), "  ", 4,
+					  report->pools[i].sentence);
+}
+
+/* ---- Server ------------------------------------------------------------------------------------- */
+
+static const char *limit_of(struct text_page *page, const char *name, int64_t limit) {
+	return limit == REPORT_UNKNOWN ? "" : arena_text(&page->arena, ", %s %" PRId64, name, limit);
+}
+
+static void print_unmatched(struct text_page *page, const struct report_unmatched *unmatched) {
+	text_page_line(
+		page, TEXT_PAGE_PLAIN, "  ", "backend %s %s %s: %s",
+		text_page_count(page, unmatched->backend_pid),
+		text_page_fit(page, unmatched->application_name, 20),
+		unmatched->pid != REPORT_UNKNOWN
+			? arena_text(&page->arena, "of pid %" PRId64, unmatched->pid)
+			: arena_text(&page->arena, "of user %s", text_page_fit(page, unmatched->user, 16)),
+		unmatched->why);
+}
+
+static void print_server(struct text_rendering *rendering) {
+	struct text_page *page = &rendering->page;
+	const struct report_server *server = rendering->report->server;
+	if (server == NULL)
+		return;
+	text_page_line(page, TEXT_PAGE_HEADING, "Server", "%s", "");
+	text_page_line(
+		page, TEXT_PAGE_PLAIN, "  ",
+		"version %s, max_connections %s, %s of them reserved%s%s; %s client sessions now",
+		text_page_fit(page, server->version, 24), text_page_count(page, server->max_connections),
+		text_page_count(page, server->reserved), limit_of(page, "role limit", server->role_limit),
+		limit_of(page, "database limit", server->database_limit),
+		text_page_count(page, server->clients));
+	text_page_wrapped(page, server->agrees == 0 ? TEXT_PAGE_BAD : TEXT_PAGE_PLAIN, "  ", 2,
+			  server->message);
+	size_t limit = list_limit(rendering, server->unmatched_count);
+	for (size_t i = 0; i < limit; i++)
+		print_unmatched(page, &server->unmatched[i]);
+	print_rest(rendering, limit, server->unmatched_count);
 }
 
 /* ---- Places ------------------------------------------------------------------------------------- */
@@ -477,6 +525,7 @@ void render_text(const struct report *report, const struct render_options *optio
 	print_failures(&rendering);
 	print_places(&rendering);
 	print_pools(&rendering);
+	print_server(&rendering);
 	print_processes(&rendering);
 	print_trust(&rendering);
 	text_page_end(&rendering.page);

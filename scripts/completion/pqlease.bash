@@ -3,8 +3,8 @@
 _pqlease() {
 	local current=${COMP_WORDS[COMP_CWORD]} command=${COMP_WORDS[1]} i
 	local -A options=(
-		[run]="-o --role --report=text --report=json --report=none --report-file --full --color= --help --version"
-		[report]="--format=text --format=json -o --full --color= --help --version"
+		[run]="-o --role --report=text --report=json --report=none --report-file --limit --server --full --color= --help --version"
+		[report]="--format=text --format=json -o --limit --server --full --color= --help --version"
 		[ls]="--prune --dir --help --version"
 	)
 	COMPREPLY=()

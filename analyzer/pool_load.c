@@ -1,0 +1,229 @@
+#include "analyzer/pool_load.h"
+
+#include <fnmatch.h>
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+/* ---- Capacity ----------------------------------------------------------------------------------- */
+
+static const struct report_capacity *said_of(const struct report_settings *settings, const char *role) {
+	for (size_t i = 0; i < settings->capacity_count; i++)
+		if (fnmatch(settings->capacities[i].role, role, 0) == 0)
+			return &settings->capacities[i];
+	return NULL;
+}
+
+static void take_configured(struct report_pool *pool, const struct report_settings *settings) {
+	static const struct report_capacity nothing;
+	const struct report_capacity *said = said_of(settings, pool->role != NULL ? pool->role : "");
+	if (said == NULL)
+		said = &nothing;
+	int64_t capacity = said->capacity > 0 ? said->capacity : settings->limit;
+	if (said->base_size > 0)
+		pool->base_size = said->base_size;
+	if (capacity <= 0)
+		return;
+	pool->capacity = capacity;
+	pool->capacity_source = "configured";
+}
+
+/* ---- Level -------------------------------------------------------------------------------------- */
+
+const char *pool_load_status(double in_use, int64_t capacity, bool has_refused,
+			     const struct thresholds *thresholds) {
+	if (has_refused)
+		return "exhausted";
+	if (capacity == REPORT_UNKNOWN || isnan(in_use))
+		return "unknown";
+	/* Rounded as people see it: 90 % of 10 is 9, whatever a binary fraction says. */
+	double ratio = round(in_use / (double)capacity * 1e6) / 1e6;
+	return ratio >= thresholds->utilization_critical   ? "critical"
+		: ratio >= thresholds->utilization_warning ? "warning"
+							   : "healthy";
+}
+
+static bool is_for_lack_of_slots(const char *class_name) {
+	static const char *const classes[] = {"too_many_clients", "reserved_slots", "role_limit",
+					      "database_limit", "pooler_limit"};
+	for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++)
+		if (strcmp(class_name, classes[i]) == 0)
+			return true;
+	return false;
+}
+
+/* When somebody was refused for lack of slots last; 0: never. */
+static uint64_t last_refusal_ns(const struct model *model) {
+	uint64_t last_ns = 0;
+	for (size_t i = 0; i < model->failure_count; i++)
+		if (is_for_lack_of_slots(model->failures[i].class_name) &&
+		    model->failures[i].last_ns > last_ns)
+			last_ns = model->failures[i].last_ns;
+	return last_ns;
+}
+
+/* Failures are counted by reason and by pool, not by both: a pool without failures was refused nothing. */
+static bool has_refused(const struct model *model, const struct model_pool *pool, double window_ns) {
+	uint64_t last_ns = last_refusal_ns(model);
+	if (last_ns == 0 || pool->totals.counter[MODEL_FAILED] == 0)
+		return false;
+	return !model->run.is_live || (double)(model->run.until_ns - last_ns) <= window_ns;
+}
+
+/* ---- In use, over time -------------------------------------------------------------------------- */
+
+static double span_ns(uint64_t from_ns, uint64_t to_ns) {
+	return from_ns != 0 && to_ns > from_ns ? (double)(to_ns - from_ns) : 0;
+}
+
+/* From the pool's first event to its last one, or to now. */
+static double life_ns(const struct model *model, const struct report_pool *pool) {
+	const struct model_totals *totals = &model->pools[pool->number].totals;
+	uint64_t first_ns = totals->first_ns;
+	uint64_t last_ns = totals->last_ns;
+	for (size_t i = 0; i < model->lease_count; i++) {
+		const struct model_lease *lease = &model->leases[i];
+		if (lease->pool != pool->number)
+			continue;
+		if (first_ns == 0 || lease->begun_ns < first_ns)
+			first_ns = lease->begun_ns;
+		if (lease->until_ns > last_ns)
+			last_ns = lease->until_ns;
+	}
+	return span_ns(first_ns, last_ns);
+}
+
+/* Uses that have ended, and those of connections in use now. */
+static double used_ns(const struct model *model, const struct report_pool *pool) {
+	double used = (double)model->pools[pool->number].totals.time[MODEL_USE_TIME].sum_ns;
+	for (size_t i = 0; i < model->lease_count; i++) {
+		const struct model_lease *lease = &model->leases[i];
+		if (lease->pool == pool->number && (lease->is_active || lease->is_in_transaction))
+			used += span_ns(lease->begun_ns, lease->until_ns);
+	}
+	return used;
+}
+
+static int64_t at_least_zero(int64_t value) {
+	return value > 0 ? value : 0;
+}
+
+/* Who waits inside libpq. A pool's own queue is out of sight: while it has nothing left to give, nobody knows. */
+static int64_t count_waiting(const struct model *model, const struct report_pool *pool) {
+	int64_t connecting = 0;
+	for (size_t i = 0; i < model->lease_count; i++)
+		connecting += model->leases[i].pool == pool->number && !model->leases[i].is_owner_gone &&
+			model->leases[i].state == MODEL_LEASE_CONNECTING;
+	bool is_full = pool->in_use >= pool->open && pool->open > 0 &&
+		(pool->capacity == REPORT_UNKNOWN || pool->in_use >= pool->capacity);
+	return connecting == 0 && is_full ? REPORT_UNKNOWN : connecting;
+}
+
+static void fill_levels(struct report_pool *pool, const struct model *model,
+			const struct report_settings *settings) {
+	bool is_known = pool->in_use != REPORT_UNKNOWN;
+	bool has_capacity = pool->capacity != REPORT_UNKNOWN;
+	double life = life_ns(model, pool);
+	double window_ns = settings->thresholds.utilization_window * 1e9;
+	pool->mean_in_use = is_known && life > 0 ? used_ns(model, pool) / life : NAN;
+	pool->idle = is_known ? at_least_zero(pool->open - pool->in_use) : REPORT_UNKNOWN;
+	if (pool->base_size != REPORT_UNKNOWN)
+		pool->overflow = at_least_zero(pool->open - pool->base_size);
+	double level = model->run.is_live && is_known ? (double)pool->in_use : pool->mean_in_use;
+	if (is_known && has_capacity) {
+		pool->available = at_least_zero(pool->capacity - pool->in_use);
+		pool->utilization = level / (double)pool->capacity;
+	}
+	if (is_known && model->run.is_live)
+		pool->waiting = count_waiting(model, pool);
+	/* A peak of a moment is no trouble: live, a level counts that has lasted. */
+	double lasting = model->run.is_live && is_known ? fmin(level, pool->mean_in_use) : level;
+	bool is_short = life < window_ns;
+	pool->status = pool_load_status(is_short && model->run.is_live ? level : lasting, pool->capacity,
+					has_refused(model, &model->pools[pool->number], window_ns),
+					&settings->thresholds);
+}
+
+/* ---- Sentences ---------------------------------------------------------------------------------- */
+
+static bool is_same(const char *a, const char *b) {
+	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+const char *pool_load_name(struct report *report, const struct report_pool *pool) {
+	const char *role = pool->role != NULL ? pool->role : "?";
+	size_t endpoints = 0;
+	for (size_t i = 0; i < report->pool_count; i++)
+		endpoints += is_same(report->pools[i].role, pool->role);
+	if (endpoints <= 1)
+		return role;
+	return arena_text(&report->arena, "%s %s@%s:%s/%s", role, pool->user != NULL ? pool->user : "?",
+			  pool->host != NULL ? pool->host : "?", pool->port != NULL ? pool->port : "?",
+			  pool->database != NULL ? pool->database : "?");
+}
+
+static const char *say_source(const struct report_pool *pool) {
+	return pool->capacity_source != NULL && strcmp(pool->capacity_source, "inferred") == 0
+		? ", capacity inferred"
+		: "";
+}
+
+static const char *say_live(struct report *report, const struct report_pool *pool, const char *name) {
+	const char *waiting = pool->waiting == REPORT_UNKNOWN
+		? "waiting unknown"
+		: arena_text(&report->arena, "%" PRId64 " waiting", pool->waiting);
+	if (pool->capacity == REPORT_UNKNOWN)
+		return arena_text(&report->arena,
+				  "Pool '%s': %" PRId64 " active, %" PRId64 " idle, %s (capacity unknown)",
+				  name, pool->in_use, pool->idle, waiting);
+	return arena_text(&report->arena,
+			  "Pool '%s': %.0f%% utilized (%" PRId64 "/%" PRId64 " active, %" PRId64
+			  " idle, %s%s)",
+			  name, 100 * pool->utilization, pool->in_use, pool->capacity, pool->available,
+			  waiting, say_source(pool));
+}
+
+static const char *say_ended(struct report *report, const struct report_pool *pool, const char *name) {
+	if (pool->capacity == REPORT_UNKNOWN)
+		return arena_text(&report->arena,
+				  "Pool '%s': %.1f active on average, peak %" PRId64 " (capacity unknown)",
+				  name, pool->mean_in_use, pool->peak_in_use);
+	return arena_text(&report->arena,
+			  "Pool '%s': %.0f%% utilized on average (%.1f/%" PRId64 " active, peak %" PRId64
+			  "%s)",
+			  name, 100 * pool->utilization, pool->mean_in_use, pool->capacity, pool->peak_in_use,
+			  say_source(pool));
+}
+
+static const char *say_load(struct report *report, const struct report_pool *pool) {
+	if (pool->in_use == REPORT_UNKNOWN || (!report->run.live && isnan(pool->mean_in_use)))
+		return NULL;
+	const char *name = pool_load_name(report, pool);
+	return report->run.live ? say_live(report, pool, name) : say_ended(report, pool, name);
+}
+
+/* ---- All pools ---------------------------------------------------------------------------------- */
+
+static bool is_same_endpoint(const struct report_pool *a, const struct report_pool *b) {
+	return is_same(a->host, b->host) && is_same(a->port, b->port) && is_same(a->database, b->database);
+}
+
+/* Roles at one endpoint compete for the same slots, whoever logs in. */
+static double share_of(const struct report *report, const struct report_pool *pool) {
+	double all = 0;
+	for (size_t i = 0; i < report->pool_count; i++)
+		if (is_same_endpoint(&report->pools[i], pool))
+			all += report->pools[i].mean_open;
+	return all > 0 ? pool->mean_open / all : NAN;
+}
+
+void pool_load_fill(struct report *report, const struct model *model,
+		    const struct report_settings *settings) {
+	for (size_t i = 0; i < report->pool_count; i++) {
+		struct report_pool *pool = &report->pools[i];
+		take_configured(pool, settings);
+		fill_levels(pool, model, settings);
+		pool->share = share_of(report, pool);
+		pool->sentence = say_load(report, pool);
+	}
+}
