@@ -29,6 +29,9 @@ SAME(MODEL_LOST_TRENDS, LEDGER_LOST_TRENDS);
 SAME(MODEL_FACT_OTHER_PROCESS, LEDGER_FACT_OTHER_PROCESS);
 SAME(MODEL_FACT_ANY, LEDGER_FACT_ANY);
 SAME(MODEL_NODE, LEDGER_FRAME_NODE);
+SAME(MODEL_LANGUAGE_END, LEDGER_FRAME_LANGUAGE_END);
+SAME(MODEL_SCRIPT_UNKNOWN_VERSION, LEDGER_SCRIPT_UNKNOWN_VERSION);
+SAME(MODEL_SCRIPT_NEVER, LEDGER_SCRIPT_NEVER);
 SAME(MODEL_RELEASE_BY_OTHER_PROCESS, LEDGER_RELEASE_BY_OTHER_PROCESS);
 SAME(MODEL_SITE_FIRST, LEDGER_SITE_FIRST);
 SAME(MODEL_POOL_OTHER, LEDGER_POOL_OTHER);
@@ -221,6 +224,18 @@ static void read_run(const struct reading *reading) {
 	model->mapped_bytes = reading->image.mapped_bytes;
 }
 
+static void read_runtimes(const struct reading *reading, const struct ledger_process *from,
+			  struct model_process *to) {
+	for (int i = 0; i < LEDGER_RUNTIMES; i++) {
+		uint64_t word = from->runtime[i];
+		uint32_t how = (uint32_t)word;
+		to->runtimes[MODEL_PYTHON + i] = (struct model_runtime){
+			.reading = how < MODEL_SCRIPT_READING_COUNT ? (enum model_script_reading)how
+								    : MODEL_SCRIPT_UNMET,
+			.version = string_of(reading, (uint32_t)(word >> 32))};
+	}
+}
+
 static void read_process(const struct reading *reading, const struct ledger_process *from,
 			 struct model_process *to) {
 	uint64_t word = from->word;
@@ -238,6 +253,7 @@ static void read_process(const struct reading *reading, const struct ledger_proc
 	to->container = string_of(reading, from->container);
 	to->setting_problem = string_of(reading, from->setting_problem);
 	to->notes = from->notes;
+	read_runtimes(reading, from, to);
 	to->attached_ns = from->attached_ns;
 	to->started_ns = from->started_ns;
 	to->ended_ns = from->ended_ns;

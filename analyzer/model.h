@@ -108,6 +108,24 @@ enum model_language {
 	MODEL_LANGUAGE_END
 };
 
+/* How frames of a script runtime were read in a process. From MODEL_SCRIPT_UNKNOWN_VERSION on, only native ones were. */
+enum model_script_reading {
+	MODEL_SCRIPT_UNMET,
+	MODEL_SCRIPT_OFFSETS,
+	MODEL_SCRIPT_FUNCTIONS,
+	MODEL_SCRIPT_UNKNOWN_VERSION,
+	MODEL_SCRIPT_UNKNOWN_BUILD,
+	MODEL_SCRIPT_UNSAFE,
+	MODEL_SCRIPT_OFF,
+	MODEL_SCRIPT_NEVER,
+	MODEL_SCRIPT_READING_COUNT
+};
+
+struct model_runtime {
+	enum model_script_reading reading;
+	const char *version;
+};
+
 enum model_lease_state {
 	MODEL_LEASE_CONNECTING, /* its first attempt is in progress */
 	MODEL_LEASE_OPEN,
@@ -191,7 +209,8 @@ struct model_process {
 	const char *role;
 	const char *container;
 	const char *setting_problem;
-	uint32_t notes; /* enum model_note */
+	uint32_t notes;                                    /* enum model_note */
+	struct model_runtime runtimes[MODEL_LANGUAGE_END]; /* by language */
 	uint64_t attached_ns;
 	uint64_t started_ns;
 	uint64_t ended_ns;

@@ -1,6 +1,7 @@
 #include "analyzer/trust.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 enum { REASONS_MAX = 64 };
 
@@ -100,6 +101,45 @@ static void judge_notes(struct report_trust *trust, struct reasons *reasons, con
 	}
 }
 
+/* Why only native frames of a runtime's processes are there; printed behind "python 3.14.0: ". */
+static const char *const script_reasons[MODEL_SCRIPT_READING_COUNT] = {
+	[MODEL_SCRIPT_UNKNOWN_VERSION] = "frames of this version cannot be read",
+	[MODEL_SCRIPT_UNKNOWN_BUILD] =
+		"it is built in a way (debugging, free threading) that changes its frames",
+	[MODEL_SCRIPT_UNSAFE] = "its frames do not look like those of its version",
+	[MODEL_SCRIPT_OFF] = "PQLEASE_SCRIPT_FRAMES is 0",
+	[MODEL_SCRIPT_NEVER] = "frames of this language are not read",
+};
+
+static bool is_same_runtime(const struct model_runtime *one, const struct model_runtime *other) {
+	return one->reading == other->reading && strcmp(one->version, other->version) == 0;
+}
+
+/* Said at the first of the processes that it is true of. */
+static void report_runtime(struct reasons *reasons, const struct model *model, size_t process, int language) {
+	const struct model_runtime *runtime = &model->processes[process].runtimes[language];
+	uint64_t count = 0;
+	for (size_t i = 0; i < model->process_count; i++) {
+		bool is_same = is_same_runtime(runtime, &model->processes[i].runtimes[language]);
+		if (is_same && i < process)
+			return;
+		count += is_same;
+	}
+	add_reason(reasons,
+		   arena_text(reasons->arena,
+			      "%" PRIu64 " %s: only native frames, no lines of scripts, of %s%s%s: %s", count,
+			      process_word(count), model_language_name((enum model_language)language),
+			      *runtime->version != '\0' ? " " : "", runtime->version,
+			      script_reasons[runtime->reading]));
+}
+
+static void report_runtimes(struct reasons *reasons, const struct model *model) {
+	for (size_t i = 0; i < model->process_count; i++)
+		for (int language = MODEL_PYTHON; language < MODEL_LANGUAGE_END; language++)
+			if (script_reasons[model->processes[i].runtimes[language].reading] != NULL)
+				report_runtime(reasons, model, i, language);
+}
+
 static void report_bad_settings(struct reasons *reasons, const struct model *model) {
 	const char *last = "";
 	for (size_t i = 0; i < model->process_count; i++) {
@@ -196,6 +236,7 @@ void trust_judge(struct report_trust *trust, struct arena *arena, const struct m
 	report_nothing(trust, &reasons, model, unrecorded_reason);
 	judge_losses(trust, &reasons, model);
 	judge_notes(trust, &reasons, model);
+	report_runtimes(&reasons, model);
 	report_bad_settings(&reasons, model);
 	report_unknown_processes(&reasons, model);
 	report_stragglers(&reasons, model);

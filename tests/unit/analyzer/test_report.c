@@ -458,6 +458,32 @@ static void test_notes_of_processes(void **state) {
 	release();
 }
 
+/* What is said of a runtime's frames, and what is not when they were read. */
+static void test_runtimes_without_frames(void **state) {
+	(void)state;
+	open_shop();
+	book_traffic(orders, 5, 5);
+	uint64_t version = ledger_builder_string(&builder, "3.14.0");
+	_Atomic uint64_t *runtimes = record_of(web)->runtime;
+	runtimes[0] = version << 32 | LEDGER_SCRIPT_OFFSETS;
+	ledger_builder_end_run(&builder, 60, 0);
+	read_report(NULL);
+	assert_false(has_reason("only native frames"));
+	report_release(&report);
+	model_release(&model);
+	runtimes[0] = version << 32 | LEDGER_SCRIPT_UNKNOWN_VERSION;
+	runtimes[LEDGER_FRAME_NODE - LEDGER_FRAME_PYTHON] = LEDGER_SCRIPT_NEVER;
+	runtimes[LEDGER_FRAME_PERL - LEDGER_FRAME_PYTHON] = 77; /* no reading that exists */
+	read_report(NULL);
+	assert_true(report.trust.ok);
+	assert_true(has_reason(
+		"1 process: only native frames, no lines of scripts, of python 3.14.0: frames of this "
+		"version cannot be read"));
+	assert_true(has_reason("of node: frames of this language are not read"));
+	assert_false(has_reason("perl"));
+	release();
+}
+
 /* Stacks that are one place make one finding; the counts add up. */
 static void test_same_place_by_two_stacks(void **state) {
 	(void)state;
@@ -603,6 +629,7 @@ int main(void) {
 		cmocka_unit_test(test_nothing_recorded),
 		cmocka_unit_test(test_losses),
 		cmocka_unit_test(test_notes_of_processes),
+		cmocka_unit_test(test_runtimes_without_frames),
 		cmocka_unit_test(test_same_place_by_two_stacks),
 		cmocka_unit_test(test_hostile_text),
 		cmocka_unit_test(test_time_does_not_matter),
