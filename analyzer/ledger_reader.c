@@ -14,6 +14,11 @@
 #define SAME(ours, theirs) _Static_assert((int)(ours) == (int)(theirs), #ours " is not " #theirs)
 SAME(MODEL_IDLE_NS, LEDGER_IDLE_NS);
 SAME(MODEL_LEFT_HELD_NS, LEDGER_LEFT_HELD_NS);
+SAME(MODEL_FINISHED_UNUSED, LEDGER_FINISHED_UNUSED);
+SAME(MODEL_SERVER_CLOSED, LEDGER_SERVER_CLOSED);
+SAME(MODEL_VERY_LONG_IDLE_SPANS, LEDGER_VERY_LONG_IDLE_SPANS);
+SAME(MODEL_FINDING_TIME_COUNT, LEDGER_FINDING_TIME_COUNT);
+SAME(MODEL_NOTE_USES_ASSUMED, LEDGER_NOTE_USES_ASSUMED);
 SAME(MODEL_CUT_SHORT, LEDGER_CUT_SHORT);
 SAME(MODEL_DOUBLE_FINISH, LEDGER_DOUBLE_FINISH);
 SAME(MODEL_LEFT_IN_CALL, LEDGER_LEFT_IN_CALL);
@@ -52,6 +57,13 @@ static const struct {
 #define FAILURE(reason, class, sqlstate, pattern, text, contacted) {#class, sqlstate, text},
 #include "shim/failure.def"
 #undef FAILURE
+};
+
+/* "" for what has no word of its own. */
+static const char *const statement_words[] = {
+#define STATEMENT(kind, word) word,
+#include "shim/statement.def"
+#undef STATEMENT
 };
 
 enum {
@@ -120,6 +132,15 @@ static int64_t plausible_gauge(int64_t gauge) {
 	return gauge < 0 ? 0 : (int64_t)plausible((uint64_t)gauge);
 }
 
+static const char *statement_of(uint32_t kind) {
+	return kind < sizeof statement_words / sizeof statement_words[0] ? statement_words[kind] : "";
+}
+
+static bool is_time(int counter) {
+	return counter == MODEL_IN_QUERY_NS || counter == MODEL_IDLE_IN_TRANSACTION_NS ||
+		counter == MODEL_IDLE_NS || counter == MODEL_LEFT_HELD_NS;
+}
+
 static uint64_t from_inverted(uint64_t inverted) {
 	return inverted == 0 ? 0 : ~inverted;
 }
@@ -167,7 +188,7 @@ static void read_histogram(const struct reading *reading, const struct ledger_hi
 static void read_totals(const struct reading *reading, const struct ledger_totals *from,
 			struct model_totals *to) {
 	for (int i = 0; i < MODEL_COUNTER_COUNT; i++)
-		to->counter[i] = i < MODEL_IN_QUERY_NS ? plausible(from->counter[i]) : from->counter[i];
+		to->counter[i] = is_time(i) ? from->counter[i] : plausible(from->counter[i]);
 	for (int left = 0; left < MODEL_LEFT_COUNT; left++)
 		for (int how = 0; how < MODEL_HOW_COUNT; how++)
 			to->unreleased[left][how] = plausible(from->unreleased[left][how]);
@@ -508,6 +529,50 @@ static void read_lease_flags(uint32_t flags, struct model_lease *to) {
 	to->is_active = flags & LEDGER_LEASE_ACTIVE;
 	to->is_in_transaction = flags & LEDGER_LEASE_IN_TRANSACTION;
 	to->is_transaction_failed = flags & LEDGER_LEASE_TRANSACTION_FAILED;
+	to->is_broken = flags & LEDGER_LEASE_BROKEN;
+}
+
+static void read_lease_uses(const struct ledger_lease *from, struct model_lease *to) {
+	to->uses = from->uses;
+	to->commands = from->commands;
+	to->use_begun_ns = from->use_begun_ns;
+	to->is_in_use = from->use_begun_ns != 0;
+	to->use_thread = from->use_thread;
+	to->command_begun_ns = from->command_begun_ns;
+	to->in_query_ns = from->in_query_ns;
+	to->idle_in_transaction_ns = from->idle_in_transaction_ns;
+	to->idle_ns = from->idle_ns;
+	to->use_in_query_ns = from->use_in_query_ns;
+	to->use_idle_in_transaction_ns = from->use_idle_in_transaction_ns;
+	to->first_command_ns = from->first_command_ns;
+	to->statement = statement_of(from->statement_kind);
+}
+
+/* Short uses wait in the slot before they are added to the totals. While they are being added, they are counted
+ * already or will be at once: at most LEDGER_BATCH_USES of a lease. */
+static void add_batch(const struct reading *reading, const struct ledger_lease *from,
+		      struct model_totals *totals) {
+	uint32_t count = from->batch_count;
+	if (count == 0 || count > LEDGER_BATCH_USES)
+		return;
+	totals->counter[MODEL_USES_ENDED] += count;
+	totals->counter[MODEL_USES_ASSUMED] += from->batch_assumed < count ? from->batch_assumed : count;
+	totals->counter[MODEL_COMMANDS] += from->batch_commands;
+	totals->counter[MODEL_IN_QUERY_NS] += from->batch_in_query_ns;
+	totals->counter[MODEL_IDLE_IN_TRANSACTION_NS] += from->batch_idle_in_transaction_ns;
+	for (uint32_t i = 0; i < count; i++)
+		histogram_add_value(&totals->time[MODEL_USE_TIME], &reading->model->arena,
+				    from->batch_use_ns[i]);
+}
+
+static void read_batch(const struct reading *reading, const struct ledger_lease *from,
+		       const struct model_lease *lease) {
+	struct model *model = reading->model;
+	model->has_uses |= from->uses > 0;
+	if (lease->pool < model->pool_count)
+		add_batch(reading, from, &model->pools[lease->pool].totals);
+	if (lease->last_use_site < model->site_count)
+		add_batch(reading, from, &model->sites[lease->last_use_site].totals);
 }
 
 static void read_lease(const struct reading *reading, const struct ledger_lease *from,
@@ -525,8 +590,8 @@ static void read_lease(const struct reading *reading, const struct ledger_lease 
 	to->established_ns = from->held_since_ns != 0 ? from->held_since_ns : from->established_ns;
 	to->last_event_ns = from->last_event_ns;
 	to->thread_gone_ns = from->owner_gone_ns;
-	to->uses = from->uses;
 	read_lease_flags(from->flags, to);
+	read_lease_uses(from, to);
 }
 
 static void read_slot(const struct reading *reading, const struct ledger_lease *slot) {
@@ -543,6 +608,7 @@ static void read_slot(const struct reading *reading, const struct ledger_lease *
 	case LEDGER_LEASE_FAILED:
 	case LEDGER_LEASE_RESETTING:
 		read_lease(reading, slot, &model->leases[model->lease_count]);
+		read_batch(reading, slot, &model->leases[model->lease_count]);
 		model->leases[model->lease_count++].state = states[slot->word >> 56];
 		break;
 	case LEDGER_LEASE_ESTABLISHING:
@@ -585,6 +651,12 @@ static void read_ended(const struct reading *reading, const struct ledger_ended 
 	to->ended_ns = from->ended_ns;
 	to->connect_ns = from->connect_ns;
 	to->uses = from->uses;
+	to->commands = from->commands;
+	to->is_dedicated = from->flags & LEDGER_LEASE_DEDICATED;
+	to->is_broken = from->flags & LEDGER_LEASE_BROKEN;
+	to->in_query_ns = from->in_query_ns;
+	to->idle_in_transaction_ns = from->idle_in_transaction_ns;
+	to->idle_ns = from->idle_ns;
 }
 
 /* Words of a ring are one lap ahead of the sequence number, so that 0 stays "unwritten". */
@@ -635,6 +707,132 @@ static void read_releasers(const struct reading *reading) {
 						.first_ns = from_inverted(from->inverted_first_ns),
 						.last_ns = from->last_ns};
 	}
+}
+
+/* ---- Uses ------------------------------------------------------------------------------------------------ */
+
+static void read_use(const struct reading *reading, const struct ledger_use *from, struct model_use *to) {
+	to->lease = (uint64_t)from->lease << 32 | from->lease_generation;
+	to->weight = from->weight > 0 && from->weight <= LEDGER_BATCH_USES ? from->weight : 1;
+	to->begun_ns = from->begun_ns;
+	to->ended_ns = from->ended_ns;
+	to->first_command_ns = from->first_command_ns;
+	to->in_query_ns = from->in_query_ns;
+	to->idle_in_transaction_ns = from->idle_in_transaction_ns;
+	to->site = site_of(reading, from->site);
+	to->pool = pool_of(reading, from->pool);
+	to->pid = from->pid;
+	to->thread = from->thread;
+	to->backend_pid = from->backend_pid;
+	to->commands = from->commands;
+	to->statement = statement_of(from->statement_kind);
+	to->is_dedicated = from->flags & LEDGER_LEASE_DEDICATED;
+	to->is_transaction_failed = from->flags & LEDGER_LEASE_TRANSACTION_FAILED;
+	to->is_site_assumed = from->flags & LEDGER_USE_ASSUMED;
+	to->is_left = from->flags & LEDGER_USE_LEFT;
+}
+
+static void read_uses(const struct reading *reading) {
+	struct model *model = reading->model;
+	uint64_t used = ledger_image_header(&reading->image)->section[LEDGER_USES].used;
+	uint64_t capacity = ledger_image_capacity(&reading->image, LEDGER_USES);
+	uint64_t count = ledger_image_count(&reading->image, LEDGER_USES);
+	uint64_t oldest = used > capacity && capacity > 0 ? used % capacity : 0;
+	model->uses_overwritten = used > capacity ? plausible(used - capacity) : 0;
+	model->uses = arena_array(&model->arena, count, sizeof *model->uses);
+	for (uint64_t i = 0; i < count; i++) {
+		const struct ledger_use *use =
+			ledger_image_unit(&reading->image, LEDGER_USES, (oldest + i) % capacity);
+		if ((use->word & 1) != 0 && use->check == ledger_use_check(use, (use->word >> 1) - capacity))
+			read_use(reading, use, &model->uses[model->use_count++]);
+	}
+}
+
+/* ---- Snapshots ------------------------------------------------------------------------------------------- */
+
+static enum model_lease_state holder_state(uint32_t state) {
+	switch (state) {
+	case LEDGER_LEASE_CLAIMED:
+	case LEDGER_LEASE_CONNECTING:
+	case LEDGER_LEASE_ESTABLISHING:
+		return MODEL_LEASE_CONNECTING;
+	case LEDGER_LEASE_FAILING:
+	case LEDGER_LEASE_FAILED:
+		return MODEL_LEASE_FAILED;
+	case LEDGER_LEASE_RESETTING:
+		return MODEL_LEASE_RESETTING;
+	default:
+		return MODEL_LEASE_OPEN;
+	}
+}
+
+static void read_holder(const struct reading *reading, const struct ledger_holder *from,
+			struct model_holder *to) {
+	to->state = holder_state(from->state);
+	to->is_active = from->flags & LEDGER_LEASE_ACTIVE;
+	to->is_in_transaction = from->flags & LEDGER_LEASE_IN_TRANSACTION;
+	to->is_transaction_failed = from->flags & LEDGER_LEASE_TRANSACTION_FAILED;
+	to->is_dedicated = from->flags & LEDGER_LEASE_DEDICATED;
+	to->is_in_use = from->flags & LEDGER_LEASE_IN_USE;
+	to->since_ns = from->since_ns;
+	to->changed_ns = from->changed_ns;
+	to->site = site_of(reading, from->site);
+	to->use_site = site_of(reading, from->use_site);
+	to->pool = pool_of(reading, from->pool);
+	to->role = string_of(reading, from->role);
+	to->statement = statement_of(from->statement_kind);
+	to->pid = from->pid;
+	to->backend_pid = from->backend_pid;
+}
+
+static int compare_holders(const void *a, const void *b) {
+	const struct model_holder *left = a;
+	const struct model_holder *right = b;
+	if (left->since_ns != right->since_ns)
+		return left->since_ns < right->since_ns ? -1 : 1;
+	return (left->pid > right->pid) - (left->pid < right->pid);
+}
+
+static void read_snapshot(const struct reading *reading, const struct ledger_snapshot *from,
+			  struct model_snapshot *to) {
+	bool is_known = from->failure < FAILURE_REASONS;
+	uint32_t count =
+		from->holder_count < LEDGER_SNAPSHOT_HOLDERS ? from->holder_count : LEDGER_SNAPSHOT_HOLDERS;
+	struct model_holder *holders = arena_array(&reading->model->arena, count, sizeof *holders);
+	for (uint32_t i = 0; i < count; i++)
+		read_holder(reading, &from->holder[i], &holders[i]);
+	qsort(holders, count, sizeof *holders, compare_holders);
+	*to = (struct model_snapshot){
+		.at_ns = from->at_ns,
+		.class_name = is_known ? failure_reasons[from->failure].class_name : "other",
+		.sqlstate = is_known ? failure_reasons[from->failure].sqlstate : "",
+		.text = is_known ? failure_reasons[from->failure].text : "",
+		.pid = from->pid,
+		.role = string_of(reading, from->role),
+		.pool = pool_of(reading, from->pool),
+		.site = site_of(reading, from->site),
+		.holders = holders,
+		.holder_count = count,
+		.missing_count = from->holders_missing,
+	};
+}
+
+static int compare_snapshots(const void *a, const void *b) {
+	const struct model_snapshot *left = a;
+	const struct model_snapshot *right = b;
+	return (left->at_ns > right->at_ns) - (left->at_ns < right->at_ns);
+}
+
+static void read_snapshots(const struct reading *reading) {
+	struct model *model = reading->model;
+	uint64_t count = ledger_image_count(&reading->image, LEDGER_SNAPSHOTS);
+	model->snapshots = arena_array(&model->arena, count, sizeof *model->snapshots);
+	for (uint64_t i = 0; i < count; i++) {
+		const struct ledger_snapshot *from = ledger_image_unit(&reading->image, LEDGER_SNAPSHOTS, i);
+		if ((from->word & 1) != 0)
+			read_snapshot(reading, from, &model->snapshots[model->snapshot_count++]);
+	}
+	qsort(model->snapshots, model->snapshot_count, sizeof *model->snapshots, compare_snapshots);
 }
 
 /* ---- Failures and timelines ---------------------------------------------------------------------------- */
@@ -763,6 +961,8 @@ enum ledger_reader_status ledger_reader_read_from(struct model *model, int descr
 	read_leases(&reading);
 	read_history(&reading);
 	read_releasers(&reading);
+	read_uses(&reading);
+	read_snapshots(&reading);
 	read_failures(&reading);
 	read_timeline(&reading);
 	ledger_image_close(&reading.image);

@@ -26,6 +26,8 @@ enum model_left {
 	MODEL_LEFT_COUNT
 };
 
+/* Of ended things, by pool and by site, unless said. A use is booked on the site where it began (its use site), a
+ * lease on the site where it was taken. What follows MODEL_COMMANDS except FINISHED_UNUSED belongs to use sites. */
 enum model_counter {
 	MODEL_ESTABLISHED,
 	MODEL_FAILED,
@@ -43,11 +45,24 @@ enum model_counter {
 	MODEL_INHERITED_FINISH,
 	MODEL_INHERITED_USE,
 	MODEL_FINISHED_ELSEWHERE,
-	MODEL_USES_ENDED,
-	MODEL_IN_QUERY_NS,
-	MODEL_IDLE_IN_TRANSACTION_NS,
-	MODEL_IDLE_NS,
+	MODEL_USES_ENDED,             /* those of struct model_lease's open use are not in it */
+	MODEL_IN_QUERY_NS,            /* of ended uses: a command was in flight */
+	MODEL_IDLE_IN_TRANSACTION_NS, /* of ended uses: in a transaction, no command in flight */
+	MODEL_IDLE_NS,                /* of ended leases, outside uses; at the site of the lease */
 	MODEL_LEFT_HELD_NS,
+	MODEL_COMMANDS,          /* of ended uses */
+	MODEL_USES_LEFT,         /* of USES_ENDED: their lease or process ended in the middle of them */
+	MODEL_USES_ASSUMED,      /* of USES_ENDED: site recognised by samples, see MODEL_NOTE_USES_ASSUMED */
+	MODEL_FINISHED_UNUSED,   /* of FINISHED: not one command was sent; at the site of the lease */
+	MODEL_CONCURRENT_USE,    /* calls on a PGconn while another thread was inside a call on it */
+	MODEL_USE_AFTER_FINISH,  /* commands on a PGconn that was finished */
+	MODEL_NESTED_LEASE,      /* a thread in a transaction took a lease or began a use of another one */
+	MODEL_SERVER_CLOSED,     /* commands after which an established lease was broken */
+	MODEL_SLOW_QUERIES,      /* commands of at least 1 s, very slow ones included */
+	MODEL_VERY_SLOW_QUERIES, /* at least 10 s */
+	MODEL_IDLE_SPANS,        /* idle in a transaction for at least 1 s, longer ones included */
+	MODEL_LONG_IDLE_SPANS,   /* at least 30 s */
+	MODEL_VERY_LONG_IDLE_SPANS, /* at least 300 s */
 	MODEL_COUNTER_COUNT
 };
 
@@ -55,7 +70,9 @@ enum model_measure {
 	MODEL_CONNECT_TIME,
 	MODEL_FAILED_TIME,
 	MODEL_HOLD_TIME,
-	MODEL_USE_TIME,
+	MODEL_USE_TIME,           /* ended uses, by use site */
+	MODEL_FIRST_COMMAND_TIME, /* first command of each lease: behind a pooler the wait for a server; by use site */
+	MODEL_IDLE_SPAN_TIME, /* single spans idle in a transaction of at least 1 ms; by use site */
 	MODEL_MEASURE_COUNT
 };
 enum model_phase { MODEL_PHASE_TCP, MODEL_PHASE_TLS, MODEL_PHASE_AUTH, MODEL_PHASE_COUNT };
@@ -66,6 +83,12 @@ enum model_finding_time {
 	MODEL_LEFT_SEEN,
 	MODEL_DOUBLE_FINISH_SEEN = MODEL_LEFT_COUNT,
 	MODEL_INHERITED_SEEN,
+	MODEL_CONCURRENT_USE_SEEN,
+	MODEL_USE_AFTER_FINISH_SEEN,
+	MODEL_NESTED_LEASE_SEEN,
+	MODEL_SERVER_CLOSED_SEEN,
+	MODEL_SLOW_QUERY_SEEN, /* when it ended */
+	MODEL_IDLE_SPAN_SEEN,  /* when it ended */
 	MODEL_FINDING_TIME_COUNT
 };
 
@@ -95,7 +118,10 @@ enum model_note { /* bits */
 		  MODEL_NOTE_BAD_SETTING = 1u << 4,
 		  MODEL_NOTE_RECORDING_OFF = 1u << 5,
 		  MODEL_NOTE_USES_OFF = 1u << 6,
-		  MODEL_NOTE_UNBOUND_CALLER = 1u << 7
+		  MODEL_NOTE_UNBOUND_CALLER = 1u << 7,
+		  /* Some uses above 1 000 a second of a lease have a site that was recognised, not captured in full,
+		   * and entries in `uses` that stand for several. Counters and times are exact all the same. */
+		  MODEL_NOTE_USES_ASSUMED = 1u << 8
 };
 
 enum model_language {
@@ -306,9 +332,24 @@ struct model_lease {
 	bool is_transaction_failed;
 	uint64_t begun_ns;
 	uint64_t established_ns;
-	uint64_t last_event_ns;
+	uint64_t last_event_ns;  /* last change of state or last command's end */
 	uint64_t thread_gone_ns; /* when its thread ended, 0: it runs, or nobody saw it end */
-	uint32_t uses;
+	uint32_t uses;           /* ended ones and the one in progress */
+	uint32_t commands;       /* begun */
+	bool is_in_use; /* has a use in progress: active, in a transaction or with results to consume */
+	bool is_broken; /* the server or the network ended the session */
+	uint64_t use_begun_ns;     /* of the use in progress, 0 none */
+	int32_t use_thread;        /* who began it, 0 unknown */
+	uint64_t command_begun_ns; /* of the command in flight, 0 none */
+	/* Of the whole lease, without what is going on now: up to `last_event_ns`, or `command_begun_ns`. */
+	uint64_t in_query_ns;
+	uint64_t idle_in_transaction_ns;
+	uint64_t idle_ns;
+	/* Of these, what belongs to the use in progress: the totals have the rest. */
+	uint64_t use_in_query_ns;
+	uint64_t use_idle_in_transaction_ns;
+	uint64_t first_command_ns; /* length of the lease's first command, 0 none */
+	const char *statement;     /* first word of the last command: "SELECT"; "" unknown or other */
 
 	/* Settled after reading. */
 	bool is_owner_gone;
@@ -337,6 +378,68 @@ struct model_ended {
 	uint64_t ended_ns;
 	uint64_t connect_ns;
 	uint32_t uses;
+	uint32_t commands;
+	bool is_dedicated;
+	bool is_broken; /* the server or the network ended the session */
+	uint64_t in_query_ns;
+	uint64_t idle_in_transaction_ns;
+	uint64_t idle_ns;
+};
+
+/* An ended use, of the last ones. Above 1 000 uses a second of a lease an entry stands for several. */
+struct model_use {
+	uint64_t lease; /* the same for all uses of one lease */
+	uint32_t
+		weight; /* uses of the lease that it stands for, itself included: those before it since its last entry */
+	uint64_t begun_ns;
+	uint64_t ended_ns;
+	uint64_t first_command_ns; /* length of its first command */
+	uint64_t in_query_ns;
+	uint64_t idle_in_transaction_ns;
+	uint32_t site; /* where it began */
+	uint32_t pool;
+	int32_t pid;
+	int32_t thread; /* who began it */
+	int32_t backend_pid;
+	uint32_t commands;
+	const char *statement; /* first word of its first command that is not BEGIN; "" unknown or other */
+	bool is_dedicated;
+	bool is_transaction_failed;
+	bool is_site_assumed; /* see MODEL_NOTE_USES_ASSUMED */
+	bool is_left;         /* its lease or process ended in the middle of it */
+};
+
+/* Who held a lease when a connection was refused for lack of slots. */
+struct model_holder {
+	enum model_lease_state state;
+	bool is_active;
+	bool is_in_transaction;
+	bool is_transaction_failed;
+	bool is_dedicated;
+	bool is_in_use;
+	uint64_t since_ns;   /* taken */
+	uint64_t changed_ns; /* since when it is in that state */
+	uint32_t site;       /* taken */
+	uint32_t use_site;   /* MODEL_SITE_NONE: never used, or unknown */
+	uint32_t pool;
+	const char *role;
+	const char *statement;
+	int32_t pid;
+	int32_t backend_pid;
+};
+
+struct model_snapshot {
+	uint64_t at_ns;
+	const char *class_name; /* of the refusal, as struct model_failure */
+	const char *sqlstate;
+	const char *text;
+	int32_t pid; /* who was refused, and where */
+	const char *role;
+	uint32_t pool;
+	uint32_t site;
+	const struct model_holder *holders; /* oldest first */
+	size_t holder_count;
+	size_t missing_count; /* holders that did not fit */
 };
 
 struct model_failure {
@@ -398,6 +501,11 @@ struct model {
 	size_t example_count;
 	struct model_releaser *releasers;
 	size_t releaser_count;
+	struct model_use *uses; /* the last ones, oldest first */
+	size_t use_count;
+	uint64_t uses_overwritten;
+	struct model_snapshot *snapshots; /* oldest first */
+	size_t snapshot_count;
 	struct model_failure *failures;
 	size_t failure_count;
 	struct model_timeline timeline; /* of the whole run */
@@ -405,7 +513,8 @@ struct model {
 	uint64_t lost[MODEL_LOSS_COUNT];
 	size_t *moving_owners; /* owners of slots between two states: torn if the owner is gone */
 	size_t moving_count;
-	bool has_uses; /* query traffic was recorded */
+	/* Query traffic was recorded by at least one process: without it all that tells of uses is unknown, never 0. */
+	bool has_uses;
 };
 
 void model_release(struct model *model);

@@ -20,7 +20,7 @@
 
 /* ---- Layout --------------------------------------------------------------------------------- */
 
-/* Capacities of a 32 MiB ledger; other sizes scale them. Sums to 31.0 MiB, see the layout test. */
+/* Capacities of a 32 MiB ledger; other sizes scale them. Sums to 31.9 MiB, see the layout test. */
 static const struct section_plan {
 	uint32_t entry_size_bytes;
 	uint32_t capacity;
@@ -37,14 +37,14 @@ static const struct section_plan {
 	[LEDGER_STRINGS] = {8, 196608, 4096, false},
 	[LEDGER_STRING_INDEX] = {sizeof(uint32_t), 32768, 512, true},
 	[LEDGER_FRAMES] = {sizeof(struct ledger_frame), 262144, 4096, false},
-	[LEDGER_SITES] = {sizeof(struct ledger_site), 7168, 128, false},
+	[LEDGER_SITES] = {sizeof(struct ledger_site), 5632, 128, false},
 	[LEDGER_SITE_INDEX] = {sizeof(uint32_t), 16384, 256, true},
-	[LEDGER_OCTAVES] = {sizeof(struct ledger_octave), 24576, 256, false},
-	[LEDGER_LEASES] = {sizeof(struct ledger_lease), 16384, 256, false},
+	[LEDGER_OCTAVES] = {sizeof(struct ledger_octave), 20480, 256, false},
+	[LEDGER_LEASES] = {sizeof(struct ledger_lease), 12288, 256, false},
 	[LEDGER_HISTORY] = {sizeof(struct ledger_ended), 16384, 256, false},
 	[LEDGER_UNRELEASED] = {sizeof(struct ledger_ended), 4096, 64, false},
-	[LEDGER_USES] = {sizeof(struct ledger_use), 16384, 256, false},
-	[LEDGER_TIMELINES] = {sizeof(struct ledger_timeline), 32, 2, false},
+	[LEDGER_USES] = {sizeof(struct ledger_use), 12288, 256, false},
+	[LEDGER_TIMELINES] = {sizeof(struct ledger_timeline), 26, 2, false},
 	[LEDGER_SNAPSHOTS] = {sizeof(struct ledger_snapshot), 8, 1, false},
 	[LEDGER_FAILURES] = {sizeof(struct ledger_failure), LEDGER_FAILURE_CAPACITY, LEDGER_FAILURE_CAPACITY,
 			     false},
@@ -60,8 +60,8 @@ static uint64_t floor_power_of_two(uint64_t value) {
 static uint64_t scaled_capacity(const struct section_plan *plan, uint64_t size_bytes) {
 	if (plan->capacity == plan->capacity_min)
 		return plan->capacity;
-	/* Small ledgers give 64 KiB to the minima. */
-	uint64_t scale_kib = (size_bytes >> 10) - (size_bytes < LEDGER_DEFAULT_SIZE_BYTES ? 64 : 0);
+	/* Small ledgers give 104 KiB to the minima. */
+	uint64_t scale_kib = (size_bytes >> 10) - (size_bytes < LEDGER_DEFAULT_SIZE_BYTES ? 104 : 0);
 	uint64_t capacity = plan->capacity * scale_kib / (LEDGER_DEFAULT_SIZE_BYTES >> 10);
 	if (capacity < plan->capacity_min)
 		capacity = plan->capacity_min;

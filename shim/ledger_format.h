@@ -175,14 +175,39 @@ enum ledger_counter {
 	LEDGER_IDLE_IN_TRANSACTION_NS,
 	LEDGER_IDLE_NS,
 	LEDGER_LEFT_HELD_NS, /* hold time of the leases counted in unreleased; up to now if their end is unknown */
-	LEDGER_COUNTER_COUNT = 24
+	LEDGER_COMMANDS,        /* commands of ended uses */
+	LEDGER_USES_LEFT,       /* of USES_ENDED: ended with their lease or process, not by becoming idle */
+	LEDGER_USES_ASSUMED,    /* of USES_ENDED: site recognised, see LEDGER_NOTE_USES_ASSUMED */
+	LEDGER_FINISHED_UNUSED, /* of FINISHED: never used. At the site of the lease */
+	LEDGER_CONCURRENT_USE,  /* calls on a PGconn while another thread was inside a call on it */
+	LEDGER_USE_AFTER_FINISH,
+	LEDGER_NESTED_LEASE,  /* a thread in a transaction took a lease, or began a use of another one */
+	LEDGER_SERVER_CLOSED, /* commands after which an established lease was broken */
+	LEDGER_SLOW_QUERIES,  /* commands of at least LEDGER_SLOW_QUERY_NS */
+	LEDGER_VERY_SLOW_QUERIES,
+	LEDGER_IDLE_SPANS, /* in a transaction, no command in flight, at least as long as the first */
+	LEDGER_LONG_IDLE_SPANS,
+	LEDGER_VERY_LONG_IDLE_SPANS,
+	LEDGER_COUNTER_COUNT = 40
 };
+
+#define LEDGER_SLOW_QUERY_NS UINT64_C(1000000000)
+#define LEDGER_VERY_SLOW_QUERY_NS UINT64_C(10000000000)
+#define LEDGER_IDLE_SPAN_NS UINT64_C(1000000000)
+#define LEDGER_LONG_IDLE_SPAN_NS UINT64_C(30000000000)
+#define LEDGER_VERY_LONG_IDLE_SPAN_NS UINT64_C(300000000000)
 
 /* What has instants of its own: each enum ledger_left, then the misuses. */
 enum ledger_finding_time {
 	LEDGER_FINDING_LEFT,
 	LEDGER_FINDING_DOUBLE_FINISH = LEDGER_LEFT_COUNT,
 	LEDGER_FINDING_INHERITED,
+	LEDGER_FINDING_CONCURRENT_USE,
+	LEDGER_FINDING_USE_AFTER_FINISH,
+	LEDGER_FINDING_NESTED_LEASE,
+	LEDGER_FINDING_SERVER_CLOSED,
+	LEDGER_FINDING_SLOW_QUERY, /* when it ended */
+	LEDGER_FINDING_IDLE_SPAN,  /* when it ended */
 	LEDGER_FINDING_TIME_COUNT
 };
 
@@ -191,6 +216,8 @@ enum ledger_measure {
 	LEDGER_FAILED_TIME,
 	LEDGER_HOLD_TIME,
 	LEDGER_USE_TIME,
+	LEDGER_FIRST_COMMAND_TIME, /* the first command of each lease: behind a pooler the wait for a server. At its site */
+	LEDGER_IDLE_SPAN_TIME, /* spans idle in a transaction, of at least LEDGER_BATCH_NS each */
 	LEDGER_MEASURE_COUNT
 };
 
@@ -201,7 +228,7 @@ struct ledger_totals {
 	_Atomic uint64_t last_ns;
 	_Atomic int64_t open;      /* gauge for the peak: open leases now */
 	_Atomic int64_t open_peak; /* upper bound if a process was killed while it held leases */
-	_Atomic int64_t in_use;    /* gauge for the peak */
+	_Atomic int64_t in_use;    /* gauge for the peak, of pools only */
 	_Atomic int64_t in_use_peak;
 	/* LEDGER_FINDING_LEFT + enum ledger_left: when the leases counted in unreleased were taken. Of misuse: when it was seen. */
 	_Atomic uint64_t inverted_first_finding_ns[LEDGER_FINDING_TIME_COUNT];
@@ -249,8 +276,9 @@ struct ledger_header {
 	_Atomic int64_t open_peak;
 	_Atomic int64_t in_use;
 	_Atomic int64_t in_use_peak;
-	_Atomic uint64_t lease_hint;   /* slot number where a search may start */
-	_Atomic uint64_t process_hint; /* record number where a search may start */
+	_Atomic uint64_t lease_hint;       /* slot number where a search may start */
+	_Atomic uint64_t process_hint;     /* record number where a search may start */
+	_Atomic uint64_t last_snapshot_ns; /* claimed by compare-and-swap: at most one snapshot a second */
 	_Atomic uint64_t extent_ready[LEDGER_EXTENT_COUNT_MAX / 64];
 	struct ledger_section section[LEDGER_SECTION_COUNT];
 };
@@ -281,7 +309,11 @@ enum ledger_process_note {                                     /* bits: what cou
 				   << 5, /* recording was switched off after it had begun */
 			   LEDGER_NOTE_USES_OFF = 1u << 6,
 			   LEDGER_NOTE_UNBOUND_CALLER = 1u
-				   << 7 /* a call could not be resolved to its libpq */
+				   << 7, /* a call could not be resolved to its libpq */
+			   /* Above 1 000 uses a second of a lease: a use's site was recognised by what lies on the
+			    * stack at the return addresses known from a full capture, verified by samples; and its
+			    * entry in LEDGER_USES stands for several (`weight`). Counters and times stay exact. */
+			   LEDGER_NOTE_USES_ASSUMED = 1u << 8
 };
 
 enum ledger_frame_language {
@@ -439,9 +471,25 @@ enum ledger_lease_flag {
 	LEDGER_LEASE_UNIX_SOCKET = 1u << 7,
 	LEDGER_LEASE_GSS = 1u << 8,
 	LEDGER_LEASE_FINISHED_ELSEWHERE = 1u << 9, /* a forked child called PQfinish: the session is over */
-	LEDGER_LEASE_LEFT = 1u << 10    /* of a FREE slot: counted as unreleased, until it is reused */
+	LEDGER_LEASE_LEFT = 1u << 10,   /* of a FREE slot: counted as unreleased, until it is reused */
+	LEDGER_LEASE_IN_USE = 1u << 11, /* counted in the gauges in_use */
+	LEDGER_LEASE_BROKEN = 1u << 12, /* the server ended the session, or the network did */
+	LEDGER_LEASE_PIPELINE = 1u << 13,
+	/* Of struct ledger_use only. */
+	LEDGER_USE_ASSUMED = 1u << 16,  /* as LEDGER_USES_ASSUMED */
+	LEDGER_USE_LEFT = 1u << 17      /* as LEDGER_USES_LEFT */
 #define LEDGER_LEASE_LEFT_HOW_SHIFT 24u /* enum ledger_how_ended of LEDGER_LEASE_LEFT */
 };
+
+/*
+ * Uses of a lease. All that happens in a use is written to the slot alone, by the thread that makes the call: no other
+ * thread shares its cache lines. The totals of pool and use site get a use when it ends, at once if it or the pause
+ * before it took LEDGER_BATCH_NS; shorter ones are kept in the slot (batch_*) and added together. So the totals are
+ * those of the pool and site plus the batches in the slots. A batch is of one use site, last_use_site.
+ */
+#define LEDGER_BATCH_NS UINT64_C(1000000)
+#define LEDGER_BATCH_USES 16u
+#define LEDGER_BATCH_FLUSHING 0x80000000u /* in batch_count: being added to the totals */
 
 struct ledger_lease {
 	_Atomic uint64_t word;
@@ -469,16 +517,32 @@ struct ledger_lease {
 	uint32_t resets;
 	_Atomic uint32_t polls;
 	_Atomic uint32_t uses;
-	_Atomic uint64_t use_begun_ns;
-	_Atomic uint64_t command_begun_ns;
-	_Atomic uint64_t in_query_ns;
+	_Atomic uint64_t use_begun_ns;     /* 0: not in use */
+	_Atomic uint64_t command_begun_ns; /* 0: none in flight, all results consumed */
+	_Atomic uint64_t in_query_ns;      /* of the whole lease, the command in flight not counted */
 	_Atomic uint64_t idle_in_transaction_ns;
-	_Atomic uint64_t idle_ns;
-	_Atomic uint32_t statement_kind;
-	uint32_t application_name; /* string id */
+	_Atomic uint64_t idle_ns;         /* outside uses, up to the last use's begin */
+	_Atomic uint32_t statement_kind;  /* of the last command, as shim/statement.def counts */
+	uint32_t application_name;        /* string id */
+	_Atomic uint32_t commands;        /* of the whole lease */
+	_Atomic int32_t thread_inside;    /* kernel thread id of who is inside a call on it, 0 nobody */
+	_Atomic uint32_t use_commands;    /* of this use */
+	_Atomic uint32_t use_statement;   /* of this use: of its first command that is not BEGIN */
+	_Atomic uint64_t use_in_query_ns; /* of this use */
+	_Atomic uint64_t use_idle_in_transaction_ns;
+	_Atomic uint64_t use_first_command_ns;
+	_Atomic uint64_t first_command_ns; /* length of the first command of the lease */
+	_Atomic uint64_t batch_begun_ns;   /* when the batch before this one was added */
+	_Atomic uint32_t batch_count;      /* ended uses that are not in the totals; LEDGER_BATCH_FLUSHING */
+	_Atomic uint32_t batch_assumed;    /* as LEDGER_USES_ASSUMED */
+	_Atomic uint32_t batch_commands;
+	_Atomic uint32_t batch_in_query_ns;
+	_Atomic uint32_t batch_idle_in_transaction_ns;
+	_Atomic int32_t use_thread;                       /* kernel thread id of who began the use */
+	_Atomic uint32_t batch_use_ns[LEDGER_BATCH_USES]; /* length of each */
 	_Atomic uint64_t
 		owner_gone_ns; /* when the thread that began it ended, 0: it runs, or nobody saw it end */
-	uint64_t reserved[5];  /* whole cache lines: slots of two threads share none */
+	uint64_t reserved[3];  /* whole cache lines: slots of two threads share none */
 };
 
 /* An orphan: its thread has been gone for this long, and nobody used it since. */
@@ -535,6 +599,9 @@ struct ledger_ended {
 	uint32_t application_name;
 	uint32_t release_facts; /* enum ledger_release_fact */
 	uint64_t owner_gone_ns; /* as struct ledger_lease */
+	uint64_t idle_ns;
+	uint32_t commands;
+	uint32_t reserved32;
 };
 
 /* Mixes the payload (all 8-byte words behind `check`) with the sequence; both rooms use it. */
@@ -608,19 +675,33 @@ static inline uint64_t ledger_trend_begin_ns(uint32_t stage, uint32_t cell) {
 
 /* ---- Uses -------------------------------------------------------------------------------------- */
 
+/* An ended use. Below 1 000 uses a second of a lease every one has an entry; above, one in at most LEDGER_BATCH_USES:
+ * its `weight` is how many uses of the lease it stands for, itself included, all since the entry of the lease before. */
 struct ledger_use {
-	_Atomic uint64_t word; /* as struct ledger_ended */
+	_Atomic uint64_t word; /* a ring as struct ledger_ended */
 	uint64_t check;
 	uint64_t begun_ns;
 	uint64_t ended_ns;
-	uint64_t first_command_ns; /* length of the first command */
+	uint64_t first_command_ns; /* length of the first command of the use */
+	uint64_t in_query_ns;
+	uint64_t idle_in_transaction_ns;
 	uint32_t site;
 	uint32_t pool;
 	int32_t pid;
-	int32_t thread;
+	int32_t thread; /* who began it */
 	uint32_t flags; /* enum ledger_lease_flag */
 	uint32_t statement_kind;
+	uint32_t lease; /* slot number; with lease_generation the same for all uses of one lease */
+	uint32_t lease_generation;
+	int32_t backend_pid;
+	uint32_t commands;
+	uint32_t weight;
+	uint32_t reserved;
 };
+
+static inline uint64_t ledger_use_check(const struct ledger_use *use, uint64_t sequence) {
+	return ledger_check_words((const uint64_t *)use + 2, (uint32_t)((sizeof *use - 16) / 8), sequence);
+}
 
 /* ---- Timelines --------------------------------------------------------------------------------
  * A cell is one word: epoch + 1 (high 32 bits) and value (low 32 bits), changed by compare-and-swap
@@ -632,7 +713,7 @@ enum ledger_metric {
 	LEDGER_METRIC_FAILURES,  /* of these, failed */
 	LEDGER_METRIC_OPEN,      /* open at the last change in the epoch */
 	LEDGER_METRIC_OPEN_PEAK, /* highest open in the epoch, counted from its first change */
-	LEDGER_METRIC_IN_USE,    /* as OPEN */
+	LEDGER_METRIC_IN_USE,    /* as OPEN, when uses were last added to the totals */
 	LEDGER_METRIC_IN_USE_PEAK,
 	LEDGER_METRIC_COUNT
 };
@@ -653,22 +734,33 @@ struct ledger_timeline {
 #define LEDGER_SNAPSHOT_HOLDERS 256u
 
 struct ledger_holder {
-	uint64_t since_ns;
+	uint64_t since_ns;   /* taken */
+	uint64_t changed_ns; /* last change of what it is doing: use or command begun, or command ended */
 	uint32_t site;
-	uint32_t use_site;
+	uint32_t use_site; /* 0: never used */
 	uint32_t role;
 	uint32_t pool;
 	int32_t pid;
-	uint32_t state_and_flags; /* enum ledger_lease_state << 24 | flags */
+	int32_t backend_pid;
+	uint32_t state;
+	uint32_t flags;
+	uint32_t statement_kind;
 };
 
+/* Who held what when a connection was refused for lack of slots. The first half of the section keeps the first ones for
+ * good, the second half is a ring of the last: number N lives at N, then at half + (N - half) % half. `used` counts. */
 struct ledger_snapshot {
-	_Atomic uint64_t word; /* 0 unwritten, else number << 1 | written */
+	_Atomic uint64_t
+		word; /* 0 unwritten, else (number + 1) << 1 | written; claimed by compare-and-swap */
 	uint64_t at_ns;
-	uint32_t failure;
+	uint32_t failure; /* reason (line of failure.def), from 0 */
 	uint32_t holder_count;
 	uint32_t holders_missing; /* that did not fit */
-	int32_t pid;
+	int32_t pid;              /* who was refused */
+	uint32_t role;            /* string id */
+	uint32_t pool;
+	uint32_t site; /* where */
+	uint32_t reserved;
 	struct ledger_holder holder[LEDGER_SNAPSHOT_HOLDERS];
 };
 
