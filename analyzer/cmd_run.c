@@ -12,10 +12,11 @@
 
 #include "analyzer/child.h"
 #include "analyzer/commands.h"
+#include "analyzer/doctor/diagnosis.h"
 #include "analyzer/ledger_keeper.h"
 #include "analyzer/options.h"
-#include "analyzer/preload_probe.h"
 #include "analyzer/report_command.h"
+#include "analyzer/shim_path.h"
 #include "analyzer/target.h"
 
 static const char help[] =
@@ -42,7 +43,7 @@ struct run_plan {
 	bool is_full;
 	struct judge_options judge;
 	char **command;
-	char shim_path[PATH_MAX];
+	struct shim_path shim;
 	struct target target;
 };
 
@@ -95,41 +96,6 @@ static bool take_option(struct run_plan *plan, int option) {
 
 /* ---- Before COMMAND ------------------------------------------------------------------------------------ */
 
-static bool check_shim(const char *path) {
-	const char *reason = NULL;
-	if (access(path, R_OK) != 0)
-		reason = strerror(errno);
-	else if (strpbrk(path, " :"))
-		reason = "a path with a space or a colon cannot be preloaded";
-	else if (!target_is_preloadable_library(path))
-		reason = "not a shared library for this machine";
-	if (reason)
-		options_error(path, "%s", reason);
-	return !reason;
-}
-
-/* Beside us in a build tree, else where `make install` puts it. */
-static bool find_shim(char path[PATH_MAX]) {
-	static const char *const places[] = {"libpqlease.so", "../lib/pqlease/libpqlease.so"};
-	char directory[PATH_MAX];
-	char candidate[PATH_MAX + 64];
-	ssize_t length = readlink("/proc/self/exe", directory, sizeof directory - 1);
-	if (length <= 0) {
-		options_error("/proc/self/exe", "%s", strerror(errno));
-		return false;
-	}
-	directory[length] = '\0';
-	*strrchr(directory, '/') = '\0';
-	for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
-		snprintf(candidate, sizeof candidate, "%s/%s", directory, places[i]);
-		if (realpath(candidate, path))
-			return check_shim(path);
-	}
-	options_error("libpqlease.so", "neither beside %s/pqlease nor in %s/../lib/pqlease", directory,
-		      directory);
-	return false;
-}
-
 /* Found out while COMMAND has not started yet: its work should not be done without its report. */
 static bool check_report_file(const struct run_plan *plan) {
 	char directory[PATH_MAX];
@@ -158,18 +124,11 @@ static int report_start_failure(const char *command, int error) {
 
 /* ---- COMMAND's environment ------------------------------------------------------------------------------- */
 
-static bool is_shim_entry(const char *entry, size_t length) {
-	static const char name[] = "libpqlease.so";
-	size_t name_length = sizeof name - 1;
-	return length >= name_length && memcmp(entry + length - name_length, name, name_length) == 0 &&
-		(length == name_length || entry[length - name_length - 1] == '/');
-}
-
 static bool is_shim_preloaded(void) {
 	const char *entry = getenv("LD_PRELOAD");
 	while (entry && *entry) {
 		size_t length = strcspn(entry, " :");
-		if (is_shim_entry(entry, length))
+		if (shim_path_is_shim(entry, length))
 			return true;
 		entry += length;
 		entry += strspn(entry, " :");
@@ -188,7 +147,7 @@ static char *preload_list(const char *shim_path) {
 		strcpy(list, shim_path);
 	while (entry && *entry) {
 		size_t length = strcspn(entry, " :");
-		if (length > 0 && !is_shim_entry(entry, length)) {
+		if (length > 0 && !shim_path_is_shim(entry, length)) {
 			strcat(list, *list ? ":" : "");
 			strncat(list, entry, length);
 		}
@@ -239,7 +198,7 @@ static char **changed_environment(const struct variable *changes) {
 
 static char **command_environment(const struct run_plan *plan, const char *ledger_path) {
 	bool is_tolerant = target_tolerates_preload(&plan->target);
-	char *preload = preload_list(is_tolerant ? plan->shim_path : NULL);
+	char *preload = preload_list(is_tolerant ? plan->shim.path : NULL);
 	const struct variable changes[] = {{"LD_PRELOAD", preload},
 					   {"PQLEASE_LEDGER", ledger_path},
 					   {"PQLEASE_ROLE", plan->role},
@@ -296,28 +255,27 @@ static bool create_ledger(const struct run_plan *plan, struct ledger_keeper *kee
 	return !plan->ledger_path;
 }
 
-/* Why nothing was recorded, as far as it can be known from here. */
-static const char *explain_unrecorded(const struct run_plan *plan, char *text, size_t size_bytes) {
+/* Why nothing was recorded, as far as it can be known from here: what `pqlease doctor` would have said. */
+static const char *explain_unrecorded(const struct run_plan *plan, struct arena *arena) {
+	struct diagnosis diagnosis;
 	const char *disable = getenv("PQLEASE_DISABLE");
+	const struct diagnosis_question question = {
+		.arena = arena, .shim_path = plan->shim.path, .search_path = getenv("PATH")};
 	if (disable && strcmp(disable, "1") == 0)
 		return "PQLEASE_DISABLE is set: the shim forwards every call and records nothing";
-	if (*target_explain(&plan->target, text, (unsigned)size_bytes))
-		return text;
-	if (preload_probe_ask(&plan->target, plan->shim_path) == PRELOAD_PROBE_REFUSED)
-		snprintf(text, size_bytes, "the dynamic loader of %s does not take %s", plan->target.image,
-			 plan->shim_path);
-	else
-		snprintf(text, size_bytes,
-			 "libpq was never called by %s, nor by anything it started that could be preloaded",
-			 plan->target.path);
-	return text;
+	if (diagnosis_make(&diagnosis, &question, (const char *const *)plan->command) == 0 &&
+	    diagnosis.answer == DIAGNOSIS_UNSEEN)
+		return diagnosis.reason;
+	return arena_text(arena,
+			  "libpq was never called by %s, nor by anything it started that could be preloaded",
+			  plan->target.path);
 }
 
 /* A report that fails has said so; COMMAND's status stands. */
 static void write_report(struct run_plan *plan, const struct ledger_keeper *keeper) {
 	static const enum render_format formats[RUN_REPORT_COUNT] = {
 		[RUN_REPORT_TEXT] = RENDER_TEXT, [RUN_REPORT_JSON] = RENDER_JSON};
-	char reason[3 * PATH_MAX];
+	struct arena arena = {NULL};
 	struct report_command_request request = {.ledger_path = keeper->path,
 						 .format = formats[plan->report],
 						 .stream = stderr,
@@ -328,8 +286,9 @@ static void write_report(struct run_plan *plan, const struct ledger_keeper *keep
 						 .judge = &plan->judge,
 						 .is_server_optional = true};
 	if (!ledger_keeper_has_processes(keeper))
-		request.settings.unrecorded_reason = explain_unrecorded(plan, reason, sizeof reason);
+		request.settings.unrecorded_reason = explain_unrecorded(plan, &arena);
 	report_command_write(&request, NULL);
+	arena_release(&arena);
 }
 
 /* Without a report: silent, unless COMMAND was out of reach, which its user cannot know otherwise. Symbols are kept
@@ -370,8 +329,10 @@ static int run_and_report(struct run_plan *plan, struct ledger_keeper *keeper) {
 
 static int run(struct run_plan *plan) {
 	struct ledger_keeper keeper = {0};
-	if (!find_shim(plan->shim_path))
+	if (!shim_path_find(&plan->shim)) {
+		options_error(plan->shim.path, "%s", plan->shim.reason);
 		return OPTIONS_EXIT_CANNOT;
+	}
 	int error = target_find(&plan->target, plan->command[0], getenv("PATH"));
 	if (error != 0)
 		return report_start_failure(plan->command[0], error);

@@ -13,7 +13,16 @@ enum preload_probe {
 	PRELOAD_PROBE_REFUSED
 };
 
+struct preload_probe_list {
+	enum preload_probe answer;
+	char libpq[PATH_MAX];   /* the libpq that would be loaded with the program, "" if none */
+	char failure[PATH_MAX]; /* why the loader cannot start the program at all, "" if it can */
+};
+
 /* `library` is an absolute path. Takes about a millisecond. */
+void preload_probe_read(struct preload_probe_list *list, const struct target *target, const char *library);
+
+/* The answer alone. */
 enum preload_probe preload_probe_ask(const struct target *target, const char *library);
 
 #endif

@@ -5,12 +5,15 @@
 #include <fcntl.h>
 #include <link.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
+
+#include "analyzer/elf_needed.h"
 
 enum {
 	INTERPRETER_LEVELS = 4,
@@ -51,7 +54,7 @@ static int search(char path[PATH_MAX], const char *command, const char *search_p
 	}
 }
 
-static int find_command(char path[PATH_MAX], const char *command, const char *search_path) {
+int target_find_command(char path[PATH_MAX], const char *command, const char *search_path) {
 	char default_path[256] = "/bin:/usr/bin";
 	if (*command == '\0')
 		return ENOENT;
@@ -78,17 +81,19 @@ static size_t read_start(const char *path, char *bytes, size_t size_bytes) {
 	return count > 0 ? (size_t)count : 0;
 }
 
-/* `#!/usr/bin/env NAME` starts NAME, found by PATH. Options of env are not followed. */
+/* `#!/usr/bin/env [-S] NAME` starts NAME, found by PATH. Other options of env are not followed. */
 static void follow_env(char path[PATH_MAX], const char *argument, const char *search_path) {
 	char name[SCRIPT_LINE_BYTES];
 	char found[PATH_MAX];
 	const char *base = strrchr(path, '/');
+	if (strncmp(argument, "-S", 2) == 0)
+		argument += 2 + strspn(argument + 2, " \t");
 	size_t length = strcspn(argument, " \t");
 	if (!base || strcmp(base, "/env") != 0 || length == 0 || *argument == '-')
 		return;
 	memcpy(name, argument, length);
 	name[length] = '\0';
-	if (!strchr(name, '=') && find_command(found, name, search_path) == 0)
+	if (!strchr(name, '=') && target_find_command(found, name, search_path) == 0)
 		strcpy(path, found);
 }
 
@@ -176,6 +181,13 @@ static enum target_obstacle privilege_obstacle(const char *path) {
 	return TARGET_PRELOADABLE;
 }
 
+/* gcc links its AddressSanitizer as a library that insists on being the first of all; clang's is inside the program. */
+static bool refuses_any_preload(const char *path) {
+	const char *options = getenv("ASAN_OPTIONS");
+	return elf_needed_names(path, "libasan.so") &&
+		!(options && strstr(options, "verify_asan_link_order=0"));
+}
+
 static enum target_obstacle program_obstacle(const struct program *program, const char *path) {
 	if (!program->is_elf)
 		return privilege_obstacle(path);
@@ -185,7 +197,8 @@ static enum target_obstacle program_obstacle(const struct program *program, cons
 		return TARGET_STATIC;
 	if (strstr(program->interpreter, "ld-musl"))
 		return TARGET_MUSL;
-	return privilege_obstacle(path);
+	enum target_obstacle obstacle = privilege_obstacle(path);
+	return obstacle == TARGET_PRELOADABLE && refuses_any_preload(path) ? TARGET_SANITIZER : obstacle;
 }
 
 /* ---- Interface -------------------------------------------------------------------------------- */
@@ -193,7 +206,7 @@ static enum target_obstacle program_obstacle(const struct program *program, cons
 int target_find(struct target *target, const char *command, const char *search_path) {
 	struct program program;
 	*target = (struct target){0};
-	int error = find_command(target->path, command, search_path);
+	int error = target_find_command(target->path, command, search_path);
 	if (error != 0)
 		return error;
 	strcpy(target->image, target->path);
@@ -212,7 +225,8 @@ bool target_is_preloadable_library(const char *path) {
 }
 
 bool target_tolerates_preload(const struct target *target) {
-	return target->obstacle != TARGET_MUSL && target->obstacle != TARGET_OTHER_MACHINE;
+	return target->obstacle != TARGET_MUSL && target->obstacle != TARGET_OTHER_MACHINE &&
+		target->obstacle != TARGET_SANITIZER;
 }
 
 const char *target_explain(const struct target *target, char *text, unsigned size_bytes) {
@@ -220,13 +234,30 @@ const char *target_explain(const struct target *target, char *text, unsigned siz
 		[TARGET_STATIC] = "is statically linked: no dynamic loader takes the shim into it",
 		[TARGET_SET_ID] = "is setuid or setgid: the dynamic loader ignores LD_PRELOAD",
 		[TARGET_CAPABILITIES] = "has file capabilities: the dynamic loader ignores LD_PRELOAD",
-		[TARGET_MUSL] = "uses musl's dynamic loader, which refuses the shim: it ran without it",
+		[TARGET_MUSL] =
+			"uses musl's dynamic loader, which refuses the shim; it is started without it",
 		[TARGET_OTHER_MACHINE] =
-			"is built for another kind of processor than the shim: it ran without it",
+			"is built for another kind of processor than the shim; it is started without it",
+		[TARGET_SANITIZER] = "is built with AddressSanitizer, which allows no other preloaded "
+				     "library; it is started without the shim",
 	};
 	if (target->obstacle == TARGET_PRELOADABLE)
 		*text = '\0';
 	else
 		snprintf(text, size_bytes, "%s %s", target->image, sentences[target->obstacle]);
 	return text;
+}
+
+const char *target_advice(const struct target *target) {
+	static const char *const sentences[TARGET_OBSTACLE_COUNT] = {
+		[TARGET_STATIC] = "Link it dynamically, with libpq as a shared library.",
+		[TARGET_SET_ID] =
+			"Record a copy of it without these bits, started as the user it would become.",
+		[TARGET_CAPABILITIES] =
+			"Record a copy of it without capabilities (setcap -r), or start it as root.",
+		[TARGET_MUSL] = "Use a build of the program for glibc.",
+		[TARGET_OTHER_MACHINE] = "Use a 64-bit build of the program for this machine.",
+		[TARGET_SANITIZER] = "Set ASAN_OPTIONS=verify_asan_link_order=0, or build it with clang.",
+	};
+	return sentences[target->obstacle];
 }

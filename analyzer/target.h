@@ -16,6 +16,7 @@ enum target_obstacle {
 	TARGET_CAPABILITIES,
 	TARGET_MUSL,          /* its loader refuses to start with a glibc library preloaded */
 	TARGET_OTHER_MACHINE, /* its loader ignores the shim, with a complaint on COMMAND's stderr */
+	TARGET_SANITIZER, /* its AddressSanitizer ends it at the start if anything is preloaded before it */
 	TARGET_OBSTACLE_COUNT
 };
 
@@ -40,5 +41,11 @@ bool target_is_preloadable_library(const char *path);
 
 /* A sentence that names the image: why nothing was recorded. Returns `text`; empty if preloadable. */
 const char *target_explain(const struct target *target, char *text, unsigned size_bytes);
+
+/* What its user can do about the obstacle; NULL if there is none. */
+const char *target_advice(const struct target *target);
+
+/* Finds `command` as execvp(3) does: the path and 0, or an errno. */
+int target_find_command(char path[PATH_MAX], const char *command, const char *search_path);
 
 #endif
