@@ -5,6 +5,7 @@ _pqlease() {
 	local -A options=(
 		[run]="-o --role --report=text --report=json --report=none --report-file --limit --server --full --color= --help --version"
 		[report]="--format=text --format=json -o --limit --server --full --color= --help --version"
+		[doctor]="--help --version"
 		[ls]="--prune --dir --help --version"
 	)
 	COMPREPLY=()
@@ -12,7 +13,7 @@ _pqlease() {
 		mapfile -t COMPREPLY < <(compgen -W "${!options[*]} --help --version" -- "$current")
 		return
 	fi
-	if [[ $command == run ]]; then
+	if [[ $command == run || $command == doctor ]]; then
 		for ((i = 2; i < COMP_CWORD; i++)); do
 			# Behind -- the command's own completion takes over.
 			[[ ${COMP_WORDS[i]} == -- ]] && declare -F _command_offset >/dev/null && _command_offset $((i + 1)) && return

@@ -174,8 +174,15 @@ def check_counts(client, parsed, counted):
     return {"sessions": sessions, "clean": clean, "abandoned": abandoned}
 
 
+def check_doctor_knows(client, db):
+    """All of them are recorded: `pqlease doctor` must say so beforehand."""
+    said = pqlease("doctor", "--", *client.command(db), db=db, env=client.env)
+    check_equal(0, said.status, "status of doctor (%r %r)" % (said.stdout, said.stderr))
+
+
 def check_client(client, cluster):
     db = client.database(cluster)
+    check_doctor_knows(client, db)
     oracle = client.oracle(db)
     plain = run(client, db, run_plain)
     oracle.begin()
