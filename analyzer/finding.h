@@ -39,6 +39,8 @@ struct finding {
 	char fingerprint[FINDING_FINGERPRINT_BYTES];
 	uint64_t count; /* leases or attempts, never processes */
 	uint32_t site;
+	bool has_pool;
+	size_t pool;       /* number in the report's pools */
 	uint64_t first_ns; /* monotonic, 0 unknown */
 	uint64_t last_ns;
 	uint64_t oldest_age_ns; /* 0 unknown */

@@ -19,14 +19,18 @@ void histogram_add_bucket(struct histogram *histogram, struct arena *arena, unsi
 	histogram->octave[octave][bucket] += count;
 }
 
-void histogram_add_value(struct histogram *histogram, struct arena *arena, uint64_t value_ns) {
+static unsigned place_of(uint64_t value_ns) {
 	int last = HISTOGRAM_OCTAVES * HISTOGRAM_OCTAVE_BUCKETS - 1;
 	double position =
 		value_ns > 0 ? (log2((double)value_ns) - HISTOGRAM_FIRST_LOG2) * HISTOGRAM_OCTAVE_BUCKETS : 0;
-	int place = position < 0 ? 0 : position > last ? last : (int)position;
+	return position < 0 ? 0 : position > last ? (unsigned)last : (unsigned)position;
+}
+
+void histogram_add_value(struct histogram *histogram, struct arena *arena, uint64_t value_ns) {
+	unsigned place = place_of(value_ns);
 	note_value(histogram, value_ns);
-	histogram_add_bucket(histogram, arena, (unsigned)place / HISTOGRAM_OCTAVE_BUCKETS,
-			     (unsigned)place % HISTOGRAM_OCTAVE_BUCKETS, 1);
+	histogram_add_bucket(histogram, arena, place / HISTOGRAM_OCTAVE_BUCKETS,
+			     place % HISTOGRAM_OCTAVE_BUCKETS, 1);
 }
 
 void histogram_merge(struct histogram *into, struct arena *arena, const struct histogram *other) {
@@ -87,4 +91,18 @@ double histogram_quantile_ns(const struct histogram *histogram, double quantile)
 
 double histogram_mean_ns(const struct histogram *histogram) {
 	return histogram->count > 0 ? (double)histogram->sum_ns / (double)histogram->count : 0;
+}
+
+uint64_t histogram_count_above(const struct histogram *histogram, uint64_t value_ns) {
+	uint64_t count = 0;
+	if (histogram->count == 0 || histogram->max_ns <= value_ns)
+		return 0;
+	if (histogram->min_ns > value_ns)
+		return histogram->count;
+	for (unsigned place = place_of(value_ns) + 1; place < HISTOGRAM_OCTAVES * HISTOGRAM_OCTAVE_BUCKETS;
+	     place++) {
+		const uint64_t *octave = histogram->octave[place / HISTOGRAM_OCTAVE_BUCKETS];
+		count += octave != NULL ? octave[place % HISTOGRAM_OCTAVE_BUCKETS] : 0;
+	}
+	return count > 0 ? count : 1; /* the longest, which shares its bucket with the limit */
 }

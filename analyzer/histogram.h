@@ -31,6 +31,8 @@ void histogram_merge(struct histogram *into, struct arena *arena, const struct h
 /* The value below which the fraction `quantile` (0..1) of the samples lies, in [min, max]; 0 when empty.
  * Samples that found no bucket (a full octave table) are taken to be spread like the others. */
 double histogram_quantile_ns(const struct histogram *histogram, double quantile);
+/* Samples longer than `value_ns`, which is taken as the edge of the next bucket. */
+uint64_t histogram_count_above(const struct histogram *histogram, uint64_t value_ns);
 double histogram_mean_ns(const struct histogram *histogram);
 
 #endif

@@ -98,8 +98,8 @@ static double used_ns(const struct model *model, const struct report_pool *pool)
 	double used = (double)model->pools[pool->number].totals.time[MODEL_USE_TIME].sum_ns;
 	for (size_t i = 0; i < model->lease_count; i++) {
 		const struct model_lease *lease = &model->leases[i];
-		if (lease->pool == pool->number && (lease->is_active || lease->is_in_transaction))
-			used += span_ns(lease->begun_ns, lease->until_ns);
+		if (lease->pool == pool->number && lease->is_in_use)
+			used += span_ns(lease->use_begun_ns, lease->until_ns);
 	}
 	return used;
 }

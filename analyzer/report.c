@@ -520,19 +520,23 @@ static void build_findings(struct building *building) {
 	struct site_groups groups;
 	struct rule_findings found;
 	site_groups_build(&groups, building->arena, building->model, building->frames);
-	rule_judge_all(&found, building->arena, building->model, &groups);
+	const struct rule_input input = {.model = building->model,
+					 .arena = building->arena,
+					 .settings = &building->settings,
+					 .report = report};
+	rule_judge_all(&found, &input, &groups);
 	report->finding_count = found.count;
 	report->findings = arena_array(building->arena, found.count, sizeof *report->findings);
 	for (size_t i = 0; i < found.count; i++) {
 		const struct finding *finding = &found.findings[i];
-		report->findings[i] =
-			(struct report_finding){.finding = finding,
-						.site = site_id(building, finding->site),
-						.pool = REPORT_UNKNOWN,
-						.first = instant_of(building, finding->first_ns),
-						.last = instant_of(building, finding->last_ns),
-						.examples = build_examples(building, finding),
-						.example_count = finding->example_count};
+		report->findings[i] = (struct report_finding){
+			.finding = finding,
+			.site = site_id(building, finding->site),
+			.pool = finding->has_pool ? (int64_t)finding->pool : REPORT_UNKNOWN,
+			.first = instant_of(building, finding->first_ns),
+			.last = instant_of(building, finding->last_ns),
+			.examples = build_examples(building, finding),
+			.example_count = finding->example_count};
 	}
 }
 

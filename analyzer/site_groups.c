@@ -158,12 +158,59 @@ static void allocate_examples(struct site_groups *groups, struct arena *arena, c
 	}
 }
 
+/* ---- Members: counted first, then allocated and filled ------------------------------------------- */
+
+static bool is_used_now(const struct model *model, const struct model_lease *lease) {
+	return lease->is_in_use && lease->last_use_site < model->site_count;
+}
+
+static void count_members(struct site_groups *groups, const struct model *model, const size_t *group_of) {
+	for (size_t i = 0; i < model->site_count; i++)
+		groups->groups[group_of[i]].site_count++;
+	for (size_t i = 0; i < model->lease_count; i++) {
+		const struct model_lease *lease = &model->leases[i];
+		groups->groups[group_of[lease->site]].taken_count++;
+		if (is_used_now(model, lease))
+			groups->groups[group_of[lease->last_use_site]].using_count++;
+	}
+}
+
+static void fill_members(struct site_groups *groups, struct arena *arena, const struct model *model,
+			 const size_t *group_of) {
+	uint32_t *sites = arena_array(arena, model->site_count, sizeof *sites);
+	const struct model_lease **leases = arena_array(arena, 2 * model->lease_count, sizeof *leases);
+	for (size_t i = 0; i < groups->count; i++) {
+		struct site_group *group = &groups->groups[i];
+		group->sites = sites;
+		group->taken = leases;
+		group->using_here = leases + group->taken_count;
+		sites += group->site_count;
+		leases += group->taken_count + group->using_count;
+		group->site_count = group->taken_count = group->using_count = 0;
+	}
+	for (uint32_t i = 0; i < model->site_count; i++) {
+		struct site_group *group = &groups->groups[group_of[i]];
+		group->sites[group->site_count++] = i;
+	}
+	for (size_t i = 0; i < model->lease_count; i++) {
+		const struct model_lease *lease = &model->leases[i];
+		struct site_group *taken = &groups->groups[group_of[lease->site]];
+		taken->taken[taken->taken_count++] = lease;
+		if (!is_used_now(model, lease))
+			continue;
+		struct site_group *using_here = &groups->groups[group_of[lease->last_use_site]];
+		using_here->using_here[using_here->using_count++] = lease;
+	}
+}
+
 void site_groups_build(struct site_groups *groups, struct arena *arena, const struct model *model,
 		       const struct site_frames *frames) {
 	*groups = (struct site_groups){0};
 	if (model->site_count == 0)
 		return;
 	size_t *group_of = assign_groups(groups, arena, model, frames);
+	count_members(groups, model, group_of);
+	fill_members(groups, arena, model, group_of);
 	allocate_examples(groups, arena, model, group_of);
 	for (size_t i = 0; i < model->lease_count; i++) {
 		struct site_group *group = &groups->groups[group_of[model->leases[i].site]];

@@ -32,8 +32,14 @@ struct site_example {
 struct site_group {
 	uint32_t site; /* the lowest site number of the group */
 	const struct site_frames *frames;
+	uint32_t *sites; /* all of them */
+	size_t site_count;
 	struct model_totals totals; /* counters only, no histograms */
 	struct site_left left[MODEL_LEFT_COUNT][MODEL_HOW_COUNT];
+	const struct model_lease **taken; /* here, and still in the slots; their owner may be gone */
+	size_t taken_count;
+	const struct model_lease **using_here; /* in use here now, taken anywhere */
+	size_t using_count;
 	struct site_example *examples; /* in the order in which they were taken */
 	size_t example_count;
 };

@@ -1,19 +1,31 @@
 #include "analyzer/rules/rule.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 enum { EXAMPLES_MAX = 8 };
+
+enum rule_scope { SCOPE_SITE, SCOPE_POOL, SCOPE_RUN };
 
 static const struct rule {
 	const char *kind;
 	rule_function *function;
 	enum finding_level level;
 	enum finding_certainty certainty;
+	enum rule_scope scope;
 } rules[] = {
-#define RULE(kind, function, level, certainty) {kind, function, FINDING_##level, FINDING_##certainty},
+#define SCOPED(kind, function, level, certainty, scope) \
+	{kind, function, FINDING_##level, FINDING_##certainty, scope},
+#define RULE(kind, function, level, certainty) SCOPED(kind, function, level, certainty, SCOPE_SITE)
+#define POOL_RULE(kind, function, level, certainty) SCOPED(kind, function, level, certainty, SCOPE_POOL)
+#define RUN_RULE(kind, function, level, certainty) SCOPED(kind, function, level, certainty, SCOPE_RUN)
 #include "analyzer/rules/rules.def"
 #undef RULE
+#undef SCOPED
 };
 
 enum { RULE_COUNT = sizeof rules / sizeof rules[0] };
@@ -30,38 +42,76 @@ static int compare_findings(const void *a, const void *b) {
 	return strcmp(left->fingerprint, right->fingerprint);
 }
 
+/* A pool has no stack: its role and where it leads are what stays the same. */
+static void fingerprint_of_pool(char fingerprint[FINDING_FINGERPRINT_BYTES], const struct rule *rule,
+				const struct report_pool *pool) {
+	const char *const parts[] = {rule->kind, pool != NULL ? pool->role : NULL,
+				     pool != NULL ? pool->database : NULL, pool != NULL ? pool->user : NULL};
+	uint64_t hash = 0;
+	for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+		hash = XXH64(parts[i] != NULL ? parts[i] : "", parts[i] != NULL ? strlen(parts[i]) : 0,
+			     hash + i);
+	snprintf(fingerprint, FINDING_FINGERPRINT_BYTES, "%016llx", (unsigned long long)hash);
+}
+
 static bool judge(const struct rule *rule, const struct rule_input *input, struct finding *finding) {
 	*finding = (struct finding){.kind = rule->kind,
 				    .rank = (unsigned)(rule - rules),
 				    .level = rule->level,
 				    .certainty = rule->certainty,
-				    .site = input->group->site};
-	site_frames_finding_fingerprint(finding->fingerprint, input->group->frames, rule->kind);
+				    .site = input->group != NULL ? input->group->site : MODEL_SITE_NONE,
+				    .has_pool = input->pool != NULL};
+	if (input->group != NULL)
+		site_frames_finding_fingerprint(finding->fingerprint, input->group->frames, rule->kind);
+	else
+		fingerprint_of_pool(finding->fingerprint, rule, input->pool);
+	if (input->pool != NULL)
+		finding->pool = (size_t)(input->pool - input->report->pools);
 	return rule->function(input, finding);
 }
 
-void rule_judge_all(struct rule_findings *findings, struct arena *arena, const struct model *model,
+struct judging {
+	struct rule_findings *found;
+	size_t capacity;
+};
+
+static void keep(struct judging *judging, struct arena *arena, const struct finding *finding) {
+	struct rule_findings *found = judging->found;
+	if (found->count == judging->capacity) {
+		judging->capacity = 2 * judging->capacity + RULE_COUNT;
+		struct finding *grown = arena_array(arena, judging->capacity, sizeof *grown);
+		if (found->count > 0)
+			memcpy(grown, found->findings, found->count * sizeof *grown);
+		found->findings = grown;
+	}
+	found->findings[found->count++] = *finding;
+}
+
+static void judge_scope(struct judging *judging, enum rule_scope scope, const struct rule_input *input) {
+	for (size_t i = 0; i < RULE_COUNT; i++) {
+		struct finding finding;
+		if (rules[i].scope == scope && judge(&rules[i], input, &finding))
+			keep(judging, input->arena, &finding);
+	}
+}
+
+void rule_judge_all(struct rule_findings *findings, const struct rule_input *input,
 		    const struct site_groups *groups) {
-	struct finding finding;
-	findings->count = 0;
-	findings->findings = NULL;
-	size_t capacity = 0;
-	for (size_t i = 0; i < groups->count; i++)
-		for (size_t rule = 0; rule < RULE_COUNT; rule++) {
-			struct rule_input input = {model, &groups->groups[i], arena};
-			if (!judge(&rules[rule], &input, &finding))
-				continue;
-			if (findings->count == capacity) {
-				capacity = 2 * capacity + RULE_COUNT;
-				struct finding *grown = arena_array(arena, capacity, sizeof *grown);
-				if (findings->count > 0)
-					memcpy(grown, findings->findings, findings->count * sizeof *grown);
-				findings->findings = grown;
-			}
-			findings->findings[findings->count++] = finding;
-		}
+	struct judging judging = {.found = findings};
+	struct rule_input scoped = *input;
+	*findings = (struct rule_findings){NULL, 0};
+	judge_scope(&judging, SCOPE_RUN, &scoped);
+	for (size_t i = 0; i < input->report->pool_count; i++) {
+		scoped.pool = &input->report->pools[i];
+		judge_scope(&judging, SCOPE_POOL, &scoped);
+	}
+	scoped.pool = NULL;
+	for (size_t i = 0; i < groups->count; i++) {
+		scoped.group = &groups->groups[i];
+		judge_scope(&judging, SCOPE_SITE, &scoped);
+	}
 	if (findings->count > 1)
-		qsort(findings->findings, findings->count, sizeof finding, compare_findings);
+		qsort(findings->findings, findings->count, sizeof *findings->findings, compare_findings);
 }
 
 /* ---- For rules ---------------------------------------------------------------------------------- */
@@ -130,6 +180,63 @@ void rule_add_oldest_age(struct finding *finding) {
 			(struct finding_evidence){.key = "oldest_age",
 						  .is_seconds = true,
 						  .seconds = (double)finding->oldest_age_ns / 1e9};
+}
+
+void rule_add_seconds(struct finding *finding, const char *key, double seconds) {
+	finding->evidence[finding->evidence_count++] =
+		(struct finding_evidence){.key = key, .is_seconds = true, .seconds = seconds};
+}
+
+const char *rule_duration(struct arena *arena, double seconds) {
+	if (seconds < 1)
+		return arena_text(arena, "%.0f ms", seconds * 1e3);
+	return seconds < 120 ? arena_text(arena, "%.1f s", seconds)
+			     : arena_text(arena, "%.0f min", seconds / 60);
+}
+
+bool rule_is_open(const struct model_lease *lease) {
+	return !lease->is_owner_gone && lease->state == MODEL_LEASE_OPEN;
+}
+
+bool rule_is_waiting_in_use(const struct model_lease *lease) {
+	return rule_is_open(lease) && lease->is_in_use && !lease->is_active;
+}
+
+uint64_t rule_count_longer(const struct rule_input *input, enum model_measure measure, double seconds) {
+	uint64_t count = 0;
+	for (size_t i = 0; i < input->group->site_count; i++) {
+		const struct model_site *site = &input->model->sites[input->group->sites[i]];
+		count += histogram_count_above(&site->totals.time[measure], (uint64_t)(seconds * 1e9));
+	}
+	return count;
+}
+
+void rule_add_lease(const struct rule_input *input, struct finding *finding, const struct model_lease *lease,
+		    uint64_t since_ns) {
+	struct finding_example *examples = (struct finding_example *)finding->examples;
+	uint64_t age_ns = lease->until_ns > since_ns ? lease->until_ns - since_ns : 0;
+	finding->count++;
+	if (finding->first_ns == 0 || since_ns < finding->first_ns)
+		finding->first_ns = since_ns;
+	if (since_ns > finding->last_ns)
+		finding->last_ns = since_ns;
+	if (age_ns > finding->oldest_age_ns)
+		finding->oldest_age_ns = age_ns;
+	if (examples == NULL)
+		examples = arena_array(input->arena, EXAMPLES_MAX, sizeof *examples);
+	finding->examples = examples;
+	if (finding->example_count < EXAMPLES_MAX)
+		examples[finding->example_count++] = (struct finding_example){
+			lease->pid, lease->backend_pid, since_ns, age_ns, lease->test, lease->site};
+}
+
+bool rule_take_counted(const struct rule_input *input, enum model_counter counter,
+		       enum model_finding_time time, struct finding *finding) {
+	const struct model_totals *totals = &input->group->totals;
+	finding->count = totals->counter[counter];
+	finding->first_ns = totals->first_finding_ns[time];
+	finding->last_ns = totals->last_finding_ns[time];
+	return finding->count > 0;
 }
 
 const char *rule_plural(uint64_t count) {

@@ -1,6 +1,6 @@
 /*
- * Rules: each looks at one group of sites and says whether there is a finding of its kind. A rule is one
- * file, rule_<kind>.c, and one line in rules.def.
+ * Rules: each looks at one group of sites, one pool or the whole run and says whether there is a finding of its kind. A rule
+ * is one file, rule_<kind>.c, and one line in rules.def.
  */
 #ifndef PQLEASE_ANALYZER_RULES_RULE_H
 #define PQLEASE_ANALYZER_RULES_RULE_H
@@ -8,12 +8,16 @@
 #include <stdbool.h>
 
 #include "analyzer/finding.h"
+#include "analyzer/report.h"
 #include "analyzer/site_groups.h"
 
 struct rule_input {
 	const struct model *model;
-	const struct site_group *group;
-	struct arena *arena; /* for messages */
+	const struct site_group *group; /* NULL unless the rule is about sites */
+	struct arena *arena;            /* for messages */
+	const struct report_settings *settings;
+	const struct report *report;    /* totals, failures, pools and server of it are there already */
+	const struct report_pool *pool; /* NULL unless the rule is about pools */
 };
 
 /* Returns whether there is a finding. If so, count, message and evidence are filled; kind, level,
@@ -29,7 +33,8 @@ struct rule_findings {
 	size_t count;
 };
 
-void rule_judge_all(struct rule_findings *findings, struct arena *arena, const struct model *model,
+/* In `input` only model, arena, settings and report are given. */
+void rule_judge_all(struct rule_findings *findings, const struct rule_input *input,
 		    const struct site_groups *groups);
 
 /* ---- For rules ---------------------------------------------------------------------------------- */
@@ -45,6 +50,26 @@ uint64_t rule_count_left(const struct rule_input *input, enum model_left left, u
 
 /* Examples of leases that processes used here without having taken them. */
 void rule_take_borrowed_examples(const struct rule_input *input, struct finding *finding);
+
+/* Open leases of processes that are there. */
+bool rule_is_open(const struct model_lease *lease);
+/* Of these: a use is in progress, no command in flight. Nobody is blamed for a command in flight. */
+bool rule_is_waiting_in_use(const struct model_lease *lease);
+
+/* How many samples of one measure at the group's sites are longer. */
+uint64_t rule_count_longer(const struct rule_input *input, enum model_measure measure, double seconds);
+
+/* Counts a lease in the finding: its instants, its age, an example. Begin with no examples. */
+void rule_add_lease(const struct rule_input *input, struct finding *finding, const struct model_lease *lease,
+		    uint64_t since_ns);
+
+/* A finding about something that the site's totals count and time: false if there was none. */
+bool rule_take_counted(const struct rule_input *input, enum model_counter counter,
+		       enum model_finding_time time, struct finding *finding);
+
+void rule_add_seconds(struct finding *finding, const char *key, double seconds);
+/* "1.5 s", "20 ms". */
+const char *rule_duration(struct arena *arena, double seconds);
 
 void rule_add_count(struct finding *finding, const char *key, uint64_t value);
 /* Evidence "oldest_age" of all that was taken, when any age is known. */
