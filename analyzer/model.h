@@ -179,7 +179,9 @@ enum model_release_fact {                                    /* bits */
 				  << 3, /* its thread had ended long before, and nobody used it since */
 			  MODEL_FACT_UNUSED = 1u << 4,        /* uses were tracked, and there was none */
 			  MODEL_FACT_OTHER_PROCESS = 1u << 5, /* by a process that did not take it */
-			  MODEL_FACT_ANY = (1u << 6) - 1
+			  MODEL_FACT_NO_SCRIPT = 1u
+				  << 6, /* a script runtime is there, and ran no script in this thread */
+			  MODEL_FACT_ANY = (1u << 7) - 1
 };
 
 struct model_totals {

@@ -1,11 +1,10 @@
 #include "shim/lease.h"
 
 #include <stddef.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "shim/conn_table.h"
 #include "shim/failure.h"
+#include "shim/owner_thread.h"
 #include "shim/process.h"
 #include "shim/site.h"
 
@@ -18,17 +17,6 @@ static __thread struct in_flight {
 	bool is_there;
 } in_flight;
 
-static int32_t thread_id(void) {
-	static __thread int32_t id;
-	static __thread uint32_t id_generation;
-	const struct recording *now = process_recording_if_attached();
-	if (id == 0 || !now || id_generation != now->generation) {
-		id = (int32_t)syscall(SYS_gettid);
-		id_generation = now ? now->generation : 0;
-	}
-	return id;
-}
-
 static struct ledger_account account_of(const struct ledger_slot *slot) {
 	const struct ledger_lease *lease = ledger_slot_lease(slot);
 	return (struct ledger_account){slot->ledger, lease->pool, lease->site};
@@ -36,27 +24,59 @@ static struct ledger_account account_of(const struct ledger_slot *slot) {
 
 /* ---- Closing ---------------------------------------------------------------------------------------------- */
 
+/* How a lease ends, and where: the place is known of a PQfinish only. */
+struct ending {
+	enum ledger_counter counter;
+	enum ledger_release release;
+	uint32_t site;
+	uint32_t facts; /* enum ledger_release_fact */
+};
+
+static uint32_t facts_of_scripts(const struct script_state *state) {
+	static const struct {
+		uint32_t flag;
+		uint32_t fact;
+	} meanings[] = {{SCRIPT_FINALIZING, LEDGER_FACT_FINALIZING},
+			{SCRIPT_IN_COLLECTOR, LEDGER_FACT_COLLECTING},
+			{SCRIPT_IN_DEALLOCATION, LEDGER_FACT_DEALLOCATING},
+			{SCRIPT_WITHOUT_FRAMES, LEDGER_FACT_NO_SCRIPT}};
+	uint32_t facts = 0;
+	for (size_t i = 0; i < sizeof meanings / sizeof *meanings; i++)
+		if (state->flags & meanings[i].flag)
+			facts |= meanings[i].fact;
+	return facts;
+}
+
+static uint32_t facts_of_lease(const struct ledger_lease *lease, bool tracks_uses, uint64_t now_ns) {
+	bool is_orphan = ledger_is_orphan(lease->owner_gone_ns, lease->last_event_ns, now_ns);
+	return (is_orphan ? LEDGER_FACT_ORPHAN : 0) |
+		(tracks_uses && lease->uses == 0 ? LEDGER_FACT_UNUSED : 0);
+}
+
 /* Totals, then history, then the slot: in this order a process killed between them is at most torn. */
-static void close_lease(struct ledger_slot *slot, enum ledger_counter counter, enum ledger_release release,
-			uint64_t now_ns) {
+static void close_lease(struct ledger_slot *slot, const struct ending *ending, uint64_t now_ns) {
 	struct ledger_lease *lease = ledger_slot_lease(slot);
 	struct ledger_account account = account_of(slot);
 	bool was_open = lease->flags & LEDGER_LEASE_ESTABLISHED;
 	if (!ledger_slot_move(slot, LEDGER_LEASE_CLOSING))
 		return;
 	lease->ending_ns = now_ns;
-	ledger_add(&account, counter, 1, now_ns);
-	if (counter == LEDGER_FINISHED)
+	ledger_add(&account, ending->counter, 1, now_ns);
+	if (ending->counter == LEDGER_FINISHED) {
 		ledger_add_time(&account, LEDGER_HOLD_TIME, now_ns - lease->held_since_ns);
-	if (counter == LEDGER_ABANDONED)
+		ledger_add_release(&account, ending->site, ending->facts, now_ns);
+	}
+	if (ending->counter == LEDGER_ABANDONED)
 		ledger_add_attempt(&account, true, now_ns);
-	if (release == LEDGER_RELEASE_CUT_SHORT)
+	if (ending->release == LEDGER_RELEASE_CUT_SHORT)
 		ledger_add(&account, LEDGER_CUT_SHORT, 1, now_ns);
 	if (was_open)
 		ledger_add_open(&account, -1, now_ns);
 	struct ledger_ended ended = ledger_ended_of(lease);
 	ended.ended_ns = now_ns;
-	ended.release = (uint8_t)release;
+	ended.release = (uint8_t)ending->release;
+	ended.release_site = ending->site;
+	ended.release_facts = ending->facts;
 	ledger_history_add(slot->ledger, &ended);
 	ledger_slot_free(slot);
 }
@@ -69,7 +89,8 @@ static void cut_short(const struct in_flight *attempt) {
 		return; /* of the parent process: its own thread goes on with it */
 	struct ledger_slot slot;
 	if (ledger_slot_find(&slot, attempt->slot.ledger, attempt->slot.number, attempt->slot.word))
-		close_lease(&slot, LEDGER_ABANDONED, LEDGER_RELEASE_CUT_SHORT, ledger_now_ns());
+		close_lease(&slot, &(struct ending){LEDGER_ABANDONED, LEDGER_RELEASE_CUT_SHORT, 0, 0},
+			    ledger_now_ns());
 }
 
 /* The program calls libpq although this thread is inside a connect: that call was left by a longjmp, an exception or a
@@ -100,7 +121,7 @@ static bool is_async(enum lease_call_kind kind) {
 static void fill_lease(struct ledger_lease *lease, const struct recording *now,
 		       const struct lease_call *call) {
 	lease->pid = now->pid;
-	lease->thread = thread_id();
+	lease->thread = process_thread_id();
 	lease->site = call->account.site;
 	lease->pool = LEDGER_POOL_OTHER;
 	lease->role = now->role;
@@ -124,7 +145,7 @@ void lease_connect_begin(struct lease_call *call, enum lease_call_kind kind, con
 		return;
 	reclaim();
 	call->is_recorded = true;
-	call->account = (struct ledger_account){now->ledger, LEDGER_POOL_OTHER, site_here(now, caller, NULL)};
+	call->account = (struct ledger_account){now->ledger, LEDGER_POOL_OTHER, site_here(now, caller)};
 	call->slot = (struct ledger_slot){.ledger = now->ledger, .number = LEDGER_NO_SLOT};
 	if (kind != LEASE_CALL_PROBE)
 		call->slot = ledger_slot_claim(now->ledger, now->process);
@@ -133,6 +154,7 @@ void lease_connect_begin(struct lease_call *call, enum lease_call_kind kind, con
 		return;
 	fill_lease(ledger_slot_lease(&call->slot), now, call);
 	count_begun(now);
+	owner_thread_took(&call->slot);
 	ledger_slot_move(&call->slot, LEDGER_LEASE_CONNECTING);
 	put_in_flight(call, now->generation);
 }
@@ -226,7 +248,8 @@ static void close_unseen(struct ledger_header *ledger, const void *conn, uint32_
 	struct ledger_slot slot;
 	if (before.state == CONN_HELD && before.generation == generation && before.slot != LEDGER_NO_SLOT &&
 	    ledger_slot_find(&slot, ledger, before.slot, before.word))
-		close_lease(&slot, LEDGER_FINISH_UNSEEN, LEDGER_RELEASE_UNSEEN, ledger_now_ns());
+		close_lease(&slot, &(struct ending){LEDGER_FINISH_UNSEEN, LEDGER_RELEASE_UNSEEN, 0, 0},
+			    ledger_now_ns());
 }
 
 /* A lease whose end could not be recognised is not begun: it would look like a leak. */
@@ -261,7 +284,7 @@ static bool was_taken_away(const struct lease_call *call) {
 static void failed_without_conn(struct ledger_slot *slot, uint64_t now_ns) {
 	struct lease_facts facts = {.outcome = LEASE_FAILED, .failure = FAILURE_OUT_OF_MEMORY};
 	failed(slot, &facts, false, now_ns);
-	close_lease(slot, LEDGER_FAILED_FINISHED, LEDGER_RELEASE_FAILED, now_ns);
+	close_lease(slot, &(struct ending){LEDGER_FAILED_FINISHED, LEDGER_RELEASE_FAILED, 0, 0}, now_ns);
 }
 
 /* It was booked as cut short and came back after all: the booking is undone, so that totals stay exact. Its entry in
@@ -278,6 +301,7 @@ static void take_back(struct lease_call *call) {
 	if (!ledger_slot_is_valid(&call->slot))
 		return;
 	fill_lease(ledger_slot_lease(&call->slot), now, call);
+	owner_thread_took(&call->slot);
 	ledger_slot_move(&call->slot, LEDGER_LEASE_CONNECTING);
 }
 
@@ -391,21 +415,17 @@ void lease_poll_end(struct lease_poll *poll, const struct lease_facts *facts) {
 
 /* ---- Finish ----------------------------------------------------------------------------------------------------------------- */
 
-static const struct ending {
-	enum ledger_counter counter;
-	enum ledger_release release;
-} * ending_of(const struct ledger_slot *slot) {
-	static const struct ending finished = {LEDGER_FINISHED, LEDGER_RELEASE_FINISHED};
-	static const struct ending given_up = {LEDGER_FAILED_FINISHED, LEDGER_RELEASE_FAILED};
-	static const struct ending abandoned = {LEDGER_ABANDONED, LEDGER_RELEASE_ABANDONED};
+static struct ending ending_of(const struct ledger_slot *slot) {
 	if (ledger_slot_lease(slot)->flags & LEDGER_LEASE_ESTABLISHED)
-		return &finished;
-	return ledger_slot_state(slot) == LEDGER_LEASE_CONNECTING ? &abandoned : &given_up;
+		return (struct ending){LEDGER_FINISHED, LEDGER_RELEASE_FINISHED, 0, 0};
+	if (ledger_slot_state(slot) == LEDGER_LEASE_CONNECTING)
+		return (struct ending){LEDGER_ABANDONED, LEDGER_RELEASE_ABANDONED, 0, 0};
+	return (struct ending){LEDGER_FAILED_FINISHED, LEDGER_RELEASE_FAILED, 0, 0};
 }
 
 static void finish_again(const struct recording *now, const void *caller) {
 	struct ledger_account account = {now->ledger, ledger_intern_pool(now->ledger, now->role, NULL),
-					 site_here(now, caller, NULL)};
+					 site_here(now, caller)};
 	ledger_add_misuse(&account, LEDGER_DOUBLE_FINISH, LEDGER_FINDING_DOUBLE_FINISH, ledger_now_ns());
 }
 
@@ -418,8 +438,13 @@ static void finish_held(const struct recording *now, const struct conn_entry *en
 	}
 	if (entry->slot == LEDGER_NO_SLOT || !ledger_slot_find(&slot, now->ledger, entry->slot, entry->word))
 		return;
-	const struct ending *ending = ending_of(&slot);
-	close_lease(&slot, ending->counter, ending->release, ledger_now_ns());
+	struct ending ending = ending_of(&slot);
+	struct script_state scripts;
+	ending.site = site_of_release(now, caller, &scripts);
+	uint64_t now_ns = ledger_now_ns();
+	ending.facts = facts_of_scripts(&scripts) |
+		facts_of_lease(ledger_slot_lease(&slot), now->tracks_uses, now_ns);
+	close_lease(&slot, &ending, now_ns);
 }
 
 /* ---- Inherited over fork --------------------------------------------------------------------------------------------------- */
@@ -431,7 +456,7 @@ static struct ledger_ended describe_borrowed(const struct recording *now, const 
 	struct ledger_ended borrowed = {.release = LEDGER_RELEASE_BY_OTHER_PROCESS,
 					.release_site = use_site,
 					.pid = now->pid,
-					.thread = thread_id(),
+					.thread = process_thread_id(),
 					.role = now->role,
 					.ended_ns = now_ns};
 	if (entry->slot != LEDGER_NO_SLOT && ledger_slot_find(&slot, now->ledger, entry->slot, entry->word)) {
@@ -451,7 +476,7 @@ static void borrow(const struct recording *now, const struct conn_entry *entry, 
 	if (!conn_table_borrow(conn))
 		return;
 	uint64_t now_ns = ledger_now_ns();
-	uint32_t site = site_here(now, caller, NULL);
+	uint32_t site = site_here(now, caller);
 	struct ledger_ended borrowed = describe_borrowed(now, entry, site, now_ns);
 	struct ledger_account account = {now->ledger, borrowed.pool, site};
 	ledger_add_misuse(&account, LEDGER_INHERITED_USE, LEDGER_FINDING_INHERITED, now_ns);
@@ -477,7 +502,8 @@ static uint32_t slot_generation(uint64_t word) {
 
 /* The owner's books: if it still holds the lease, it will leave nothing behind; if it has ended and the lease was
  * counted as left open, that is taken back. A slot that was given to another lease meanwhile tells nothing. */
-static void settle_with_owner(const struct recording *now, const struct conn_entry *entry) {
+static void settle_with_owner(const struct recording *now, const struct conn_entry *entry,
+			      uint32_t release_site) {
 	struct ledger_slot slot = {.ledger = now->ledger, .number = entry->slot};
 	struct ledger_lease *lease = entry->slot != LEDGER_NO_SLOT ? ledger_slot_lease(&slot) : NULL;
 	uint64_t word = lease ? atomic_load_explicit(&lease->word, memory_order_acquire) : 0;
@@ -490,19 +516,23 @@ static void settle_with_owner(const struct recording *now, const struct conn_ent
 		atomic_fetch_and(&lease->flags, ~(uint32_t)LEDGER_LEASE_FINISHED_ELSEWHERE);
 		return;
 	}
+	if (flags & LEDGER_LEASE_FINISHED_ELSEWHERE)
+		return;
 	uint32_t how = flags >> LEDGER_LEASE_LEFT_HOW_SHIFT;
+	enum ledger_left left = flags & LEDGER_LEASE_LEFT_ORPHANED ? LEDGER_LEFT_ORPHANED : LEDGER_LEFT_OPEN;
 	struct ledger_account account = {now->ledger, lease->pool, lease->site};
-	if ((flags & LEDGER_LEASE_LEFT) && !(flags & LEDGER_LEASE_FINISHED_ELSEWHERE) &&
-	    how < LEDGER_HOW_ENDED_COUNT)
-		ledger_take_back_unreleased(&account, (enum ledger_how_ended)how, ledger_now_ns());
+	if (flags & LEDGER_LEASE_ESTABLISHED)
+		ledger_add_release(&account, release_site, LEDGER_FACT_OTHER_PROCESS, ledger_now_ns());
+	if ((flags & LEDGER_LEASE_LEFT) && how < LEDGER_HOW_ENDED_COUNT)
+		ledger_take_back_unreleased(&account, left, (enum ledger_how_ended)how, ledger_now_ns());
 }
 
 /* The lease is another process's; this ends its session all the same. */
 static void finish_inherited(const struct recording *now, const struct conn_entry *entry, const void *conn,
 			     const void *caller) {
 	borrow(now, entry, conn, caller);
-	settle_with_owner(now, entry);
-	struct ledger_account account = {now->ledger, LEDGER_POOL_OTHER, site_here(now, caller, NULL)};
+	struct ledger_account account = {now->ledger, LEDGER_POOL_OTHER, site_here(now, caller)};
+	settle_with_owner(now, entry, account.site);
 	conn_table_finish(conn);
 	ledger_add(&account, LEDGER_INHERITED_FINISH, 1, ledger_now_ns());
 }

@@ -475,6 +475,7 @@ enum ledger_lease_flag {
 	LEDGER_LEASE_IN_USE = 1u << 11, /* counted in the gauges in_use */
 	LEDGER_LEASE_BROKEN = 1u << 12, /* the server ended the session, or the network did */
 	LEDGER_LEASE_PIPELINE = 1u << 13,
+	LEDGER_LEASE_LEFT_ORPHANED = 1u << 14, /* with LEFT: as LEDGER_LEFT_ORPHANED, else LEDGER_LEFT_OPEN */
 	/* Of struct ledger_use only. */
 	LEDGER_USE_ASSUMED = 1u << 16,  /* as LEDGER_USES_ASSUMED */
 	LEDGER_USE_LEFT = 1u << 17      /* as LEDGER_USES_LEFT */
@@ -631,7 +632,9 @@ enum ledger_release_fact {                                      /* bits */
 			   LEDGER_FACT_ORPHAN = 1u << 3,        /* LEDGER_ORPHAN_AFTER_NS */
 			   LEDGER_FACT_UNUSED = 1u << 4,        /* uses were tracked, and there was none */
 			   LEDGER_FACT_OTHER_PROCESS = 1u << 5, /* by a process that did not take it */
-			   LEDGER_FACT_ANY = (1u << 6) - 1
+			   LEDGER_FACT_NO_SCRIPT = 1u
+				   << 6, /* a script runtime is there, and ran no script in this thread */
+			   LEDGER_FACT_ANY = (1u << 7) - 1
 };
 
 struct ledger_releaser {
@@ -655,7 +658,8 @@ struct ledger_releaser {
  */
 #define LEDGER_TREND_CELLS 32u
 #define LEDGER_TREND_STAGE_LOG2 25u
-#define LEDGER_TREND_FROM 2 /* a site gets a trend when this many of its leases are open */
+#define LEDGER_TREND_LOST UINT32_MAX /* of a site: there was no room for its trend */
+#define LEDGER_TREND_FROM 2          /* a site gets a trend when this many of its leases are open */
 
 struct ledger_trend {
 	_Atomic uint64_t bank[2][LEDGER_TREND_CELLS];

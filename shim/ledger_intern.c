@@ -306,6 +306,52 @@ uint32_t ledger_intern_pool(struct ledger_header *ledger, uint32_t role,
 	return last;
 }
 
+/* ---- Who released what ------------------------------------------------------------------------------- */
+
+struct releaser_key {
+	uint32_t site;
+	uint32_t release_site;
+	uint32_t facts;
+};
+
+static bool releaser_is_equal(struct ledger_header *ledger, uint32_t id, uint64_t hash, const void *key) {
+	const struct releaser_key *wanted = key;
+	const struct ledger_releaser *releaser = ledger_unit(ledger, LEDGER_RELEASERS, id - 1);
+	return releaser && releaser->hash == hash && releaser->site == wanted->site &&
+		releaser->release_site == wanted->release_site && releaser->facts == wanted->facts;
+}
+
+static uint32_t releaser_make(struct ledger_header *ledger, uint64_t hash, const void *key) {
+	const struct releaser_key *wanted = key;
+	uint64_t number = take_units(ledger, LEDGER_RELEASERS, 1);
+	struct ledger_releaser *releaser = ledger_unit(ledger, LEDGER_RELEASERS, number);
+	if (!releaser)
+		return 0;
+	releaser->hash = hash;
+	releaser->site = wanted->site;
+	releaser->release_site = wanted->release_site;
+	releaser->facts = wanted->facts;
+	return (uint32_t)number + 1;
+}
+
+void ledger_add_release(const struct ledger_account *account, uint32_t release_site, uint32_t facts,
+			uint64_t now_ns) {
+	static const struct interning releasers = {LEDGER_RELEASER_INDEX, LEDGER_LOST_RELEASERS,
+						   releaser_is_equal, releaser_make, NULL};
+	/* Most threads release in one place what they took in one place. */
+	static __thread uint32_t last;
+	struct releaser_key key = {account->site, release_site, facts};
+	uint64_t hash = mix(mix(6, (uint64_t)key.site << 32 | key.release_site), key.facts);
+	bool is_last = last && releaser_is_equal(account->ledger, last, hash, &key);
+	uint32_t id = is_last ? last : intern(account->ledger, &releasers, hash, &key);
+	last = id;
+	struct ledger_releaser *releaser = id ? ledger_unit(account->ledger, LEDGER_RELEASERS, id - 1) : NULL;
+	if (!releaser)
+		return;
+	ledger_widen(&releaser->inverted_first_ns, &releaser->last_ns, now_ns);
+	atomic_fetch_add_explicit(&releaser->count, 1, memory_order_relaxed);
+}
+
 /* ---- Sites ------------------------------------------------------------------------------------------- */
 
 struct site_key {

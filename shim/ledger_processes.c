@@ -53,14 +53,22 @@ static bool is_gone(int32_t pid, uint64_t start_ticks, bool is_thorough) {
 
 /* ---- Folding: what a dead process left goes into the totals ---------------------------------------------- */
 
-static enum ledger_left what_was_left(enum ledger_lease_state state, uint32_t flags) {
+static bool is_orphan(const struct ledger_lease *lease, uint64_t ended_ns) {
+	return ended_ns && ledger_is_orphan(lease->owner_gone_ns, lease->last_event_ns, ended_ns);
+}
+
+static enum ledger_left what_was_left(const struct ledger_lease *lease, enum ledger_lease_state state,
+				      uint64_t ended_ns) {
+	uint32_t flags = lease->flags;
 	if (state == LEDGER_LEASE_FAILED)
 		return LEDGER_LEFT_FAILED;
 	if (state == LEDGER_LEASE_CONNECTING)
 		return flags & LEDGER_LEASE_ASYNC ? LEDGER_LEFT_CONNECTING : LEDGER_LEFT_IN_CALL;
 	if (!(flags & LEDGER_LEASE_ESTABLISHED))
 		return LEDGER_LEFT_FAILED;
-	return state == LEDGER_LEASE_RESETTING ? LEDGER_LEFT_RESETTING : LEDGER_LEFT_OPEN;
+	if (state == LEDGER_LEASE_RESETTING)
+		return LEDGER_LEFT_RESETTING;
+	return is_orphan(lease, ended_ns) ? LEDGER_LEFT_ORPHANED : LEDGER_LEFT_OPEN;
 }
 
 static void keep_example(const struct ledger_account *account, const struct ledger_lease *lease,
@@ -81,18 +89,19 @@ static void fold_left(const struct ledger_account *account, struct ledger_lease 
 	if (lease->flags & LEDGER_LEASE_ESTABLISHED)
 		ledger_add(account, LEDGER_LEFT_HELD_NS, until_ns - lease->held_since_ns, until_ns);
 	keep_example(account, lease, left, how, ended_ns);
-	if (left != LEDGER_LEFT_OPEN)
+	if (left != LEDGER_LEFT_OPEN && left != LEDGER_LEFT_ORPHANED)
 		return;
 	/* Who finishes it elsewhere marks the same word: the second of the two sees the first, and takes it back. */
-	uint32_t mark = LEDGER_LEASE_LEFT | (uint32_t)how << LEDGER_LEASE_LEFT_HOW_SHIFT;
+	uint32_t mark = LEDGER_LEASE_LEFT | (uint32_t)how << LEDGER_LEASE_LEFT_HOW_SHIFT |
+		(left == LEDGER_LEFT_ORPHANED ? LEDGER_LEASE_LEFT_ORPHANED : 0);
 	if (atomic_fetch_or(&lease->flags, mark) & LEDGER_LEASE_FINISHED_ELSEWHERE)
-		ledger_take_back_unreleased(account, how, ledger_now_ns());
+		ledger_take_back_unreleased(account, left, how, ledger_now_ns());
 }
 
 static void fold_slot(struct ledger_slot *slot, enum ledger_how_ended how, uint64_t ended_ns) {
 	struct ledger_lease *lease = ledger_slot_lease(slot);
 	struct ledger_account account = {slot->ledger, lease->pool, lease->site};
-	enum ledger_left left = what_was_left(ledger_slot_state(slot), lease->flags);
+	enum ledger_left left = what_was_left(lease, ledger_slot_state(slot), ended_ns);
 	if (!ledger_slot_move(slot, LEDGER_LEASE_FOLDING))
 		return;
 	if (lease->flags & LEDGER_LEASE_FINISHED_ELSEWHERE)

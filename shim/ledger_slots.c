@@ -182,6 +182,7 @@ struct ledger_ended ledger_ended_of(const struct ledger_lease *lease) {
 		.resets = lease->resets,
 		.in_query_ns = lease->in_query_ns,
 		.idle_in_transaction_ns = lease->idle_in_transaction_ns,
+		.owner_gone_ns = lease->owner_gone_ns,
 	};
 }
 

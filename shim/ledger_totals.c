@@ -18,6 +18,11 @@ static void raise_to(_Atomic uint64_t *word, uint64_t value) {
 		;
 }
 
+void ledger_widen(_Atomic uint64_t *inverted_first_ns, _Atomic uint64_t *last_ns, uint64_t now_ns) {
+	raise_to(inverted_first_ns, ~now_ns);
+	raise_to(last_ns, now_ns);
+}
+
 static void raise_gauge_to(_Atomic int64_t *peak, int64_t value) {
 	int64_t seen = atomic_load_explicit(peak, memory_order_relaxed);
 	while (seen < value &&
@@ -145,13 +150,12 @@ void ledger_add_unreleased(const struct ledger_account *account, enum ledger_lef
 	add_unreleased(&account_site(account)->totals, left, how, when_ns);
 }
 
-void ledger_take_back_unreleased(const struct ledger_account *account, enum ledger_how_ended how,
-				 uint64_t now_ns) {
+void ledger_take_back_unreleased(const struct ledger_account *account, enum ledger_left left,
+				 enum ledger_how_ended how, uint64_t now_ns) {
 	struct ledger_totals *const totals[] = {&account_pool(account)->totals,
 						&account_site(account)->totals};
 	for (size_t i = 0; i < 2; i++)
-		atomic_fetch_sub_explicit(&totals[i]->unreleased[LEDGER_LEFT_OPEN][how], 1,
-					  memory_order_relaxed);
+		atomic_fetch_sub_explicit(&totals[i]->unreleased[left][how], 1, memory_order_relaxed);
 	ledger_add(account, LEDGER_FINISHED_ELSEWHERE, 1, now_ns);
 }
 
@@ -248,14 +252,15 @@ static int64_t change_gauge(_Atomic int64_t *gauge, _Atomic int64_t *peak, int c
 
 void ledger_add_open(const struct ledger_account *account, int change, uint64_t now_ns) {
 	struct ledger_pool *pool = account_pool(account);
-	struct ledger_totals *site = &account_site(account)->totals;
+	struct ledger_site *site = account_site(account);
 	int64_t open = change_gauge(&account->ledger->open, &account->ledger->open_peak, change);
 	int64_t pool_open = change_gauge(&pool->totals.open, &pool->totals.open_peak, change);
-	change_gauge(&site->open, &site->open_peak, change);
+	int64_t site_open = change_gauge(&site->totals.open, &site->totals.open_peak, change);
 	struct moment at = moment_of(account->ledger, now_ns);
 	change_open(&at, 0, &account->ledger->open, sum_of(open, -change), open);
 	if (pool->timeline) /* a pool without a timeline of its own has only the run's */
 		change_open(&at, pool->timeline, &pool->totals.open, sum_of(pool_open, -change), pool_open);
+	ledger_trend_change(account->ledger, site, sum_of(site_open, -change), site_open, now_ns);
 }
 
 void ledger_add_attempt(const struct ledger_account *account, bool has_failed, uint64_t now_ns) {

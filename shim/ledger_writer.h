@@ -76,9 +76,18 @@ void ledger_add_failure(struct ledger_header *ledger, uint32_t reason, uint64_t 
 /* A lease whose owner ended without releasing it; `when_ns` is when it was taken. */
 void ledger_add_unreleased(const struct ledger_account *account, enum ledger_left left,
 			   enum ledger_how_ended how, uint64_t when_ns);
-/* A lease that was counted as left open turned out to have been handed over: its session was finished after all. */
-void ledger_take_back_unreleased(const struct ledger_account *account, enum ledger_how_ended how,
-				 uint64_t now_ns);
+/* A lease that was counted as left (open or orphaned) turned out to have been handed over: its session was finished
+ * after all. */
+void ledger_take_back_unreleased(const struct ledger_account *account, enum ledger_left left,
+				 enum ledger_how_ended how, uint64_t now_ns);
+/* An established lease of the account's site was finished at `release_site`; `facts` are enum ledger_release_fact. */
+void ledger_add_release(const struct ledger_account *account, uint32_t release_site, uint32_t facts,
+			uint64_t now_ns);
+/* The open leases of a site changed. */
+void ledger_trend_change(struct ledger_header *ledger, struct ledger_site *site, int64_t before,
+			 int64_t after, uint64_t now_ns);
+/* The instants of something that just happened. */
+void ledger_widen(_Atomic uint64_t *inverted_first_ns, _Atomic uint64_t *last_ns, uint64_t now_ns);
 /* A misuse seen at the account's site, with the instants of its finding. */
 void ledger_add_misuse(const struct ledger_account *account, enum ledger_counter counter,
 		       enum ledger_finding_time finding, uint64_t now_ns);

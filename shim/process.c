@@ -15,6 +15,7 @@
 
 #include "shim/ledger_file.h"
 #include "shim/ledger_writer.h"
+#include "shim/owner_thread.h"
 #include "shim/proc.h"
 #include "shim/script.h"
 #include "shim/settings.h"
@@ -460,6 +461,17 @@ static void name_default_ledger(void) {
 	setenv("PQLEASE_LEDGER", settings.ledger_path, 1);
 }
 
+int32_t process_thread_id(void) {
+	static __thread int32_t id;
+	static __thread uint32_t id_generation;
+	const struct recording *now = process_recording_if_attached();
+	if (id == 0 || !now || id_generation != now->generation) {
+		id = (int32_t)syscall(SYS_gettid);
+		id_generation = now ? now->generation : 0;
+	}
+	return id;
+}
+
 static void start_recording(char **environment) {
 	settings_read(&settings, environment);
 	if (settings.is_disabled)
@@ -480,6 +492,7 @@ static void start_recording(char **environment) {
 	atomic_store(&fork_page->owner, OURS);
 	__cxa_atexit(end_at_exit, NULL, NULL);
 	at_quick_exit(end_at_quick_exit);
+	owner_thread_init();
 }
 
 void process_init(int argc, char **argv, char **environment) {

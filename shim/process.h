@@ -35,6 +35,9 @@ const struct recording *process_recording(void);
 /* As process_recording, but never attaches. */
 const struct recording *process_recording_if_attached(void);
 
+/* The kernel's number of the calling thread. */
+int32_t process_thread_id(void);
+
 /* Notes in the process record what could not be recorded (enum ledger_process_note). */
 void process_note(uint32_t note);
 

@@ -5,10 +5,13 @@
 #include "shim/stack.h"
 #include "shim/stack_table.h"
 
-uint32_t site_here(const struct recording *now, const void *caller, struct script_state *state) {
+#define RELEASE_FRAMES 16u
+
+static uint32_t site_within(const struct recording *now, const void *caller, uint32_t depth,
+			    struct script_state *state) {
 	struct stack stack;
 	struct script_stack script;
-	stack_capture(&stack, caller);
+	stack_capture_near(&stack, caller, depth);
 	if (stack.count == 0)
 		process_note(LEDGER_NOTE_STACK_UNAVAILABLE);
 	script_capture(&script, &stack);
@@ -16,4 +19,13 @@ uint32_t site_here(const struct recording *now, const void *caller, struct scrip
 	if (state)
 		*state = script_state(&stack);
 	return stack_table_site(now->ledger, &stack, &script);
+}
+
+uint32_t site_here(const struct recording *now, const void *caller) {
+	return site_within(now, caller, STACK_FRAMES_MAX, NULL);
+}
+
+/* Who releases is near: half the stack says it, in half the time. */
+uint32_t site_of_release(const struct recording *now, const void *caller, struct script_state *state) {
+	return site_within(now, caller, RELEASE_FRAMES, state);
 }

@@ -9,8 +9,10 @@
 #include "shim/process.h"
 #include "shim/script.h"
 
-/* `caller` is the hook's return address. LEDGER_SITE_NONE, noted in the process record, if there is no stack. `state` may
- * be NULL; else it is filled with raw facts about the scripts (for a release). */
-uint32_t site_here(const struct recording *now, const void *caller, struct script_state *state);
+/* `caller` is the hook's return address. LEDGER_SITE_NONE, noted in the process record, if there is no stack. */
+uint32_t site_here(const struct recording *now, const void *caller);
+
+/* As site_here, for a release: the innermost native frames only, and raw facts about the scripts. */
+uint32_t site_of_release(const struct recording *now, const void *caller, struct script_state *state);
 
 #endif

@@ -85,23 +85,31 @@ static uint64_t hash_frames(const struct stack *stack) {
 	return hash ? hash : 1;
 }
 
-void stack_capture(struct stack *stack, const void *caller) {
+static void capture(struct stack *stack, const void *caller, uint32_t depth) {
 	void *trace[TRACE_MAX];
 	stack->count = 0;
 	stack->is_truncated = false;
 	stack->hash = 0;
-	if (depth_to_keep == 0)
+	if (depth == 0)
 		return;
 	int saved_errno = errno;
-	uint32_t size = OWN_FRAMES_MAX + depth_to_keep + 1;
+	uint32_t size = OWN_FRAMES_MAX + depth + 1;
 	uint32_t count = stack_unwinder_trace(trace, size);
 	errno = saved_errno;
 	uint32_t first = find_caller(trace, count, caller);
 	uint32_t found = count - first;
-	stack->count = found < depth_to_keep ? found : depth_to_keep;
-	stack->is_truncated = found > depth_to_keep || count == size;
+	stack->count = found < depth ? found : depth;
+	stack->is_truncated = found > depth || count == size;
 	if (stack->count == 0)
 		return;
 	memcpy(stack->pc, trace + first, stack->count * sizeof *stack->pc);
 	stack->hash = hash_frames(stack);
+}
+
+void stack_capture(struct stack *stack, const void *caller) {
+	capture(stack, caller, depth_to_keep);
+}
+
+void stack_capture_near(struct stack *stack, const void *caller, uint32_t depth) {
+	capture(stack, caller, depth < depth_to_keep ? depth : depth_to_keep);
 }

@@ -43,4 +43,7 @@ enum stack_availability stack_open(uint32_t depth);
  * descriptor, errno untouched; never faults on a broken or table-less stack. */
 void stack_capture(struct stack *stack, const void *caller);
 
+/* As stack_capture, but at most `depth` frames. */
+void stack_capture_near(struct stack *stack, const void *caller, uint32_t depth);
+
 #endif

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -584,6 +585,124 @@ static void test_attempts_are_counted_for_display(void **state) {
 	assert_int_equal(leases + 1, record->leases);
 }
 
+/* ---- Who released what, and whose thread is gone ------------------------------------------------------ */
+
+static uint64_t released_with(uint32_t facts) {
+	uint64_t count = 0;
+	for (uint64_t i = 0; i < ledger->section[LEDGER_RELEASERS].used; i++) {
+		const struct ledger_releaser *releaser = ledger_unit(ledger, LEDGER_RELEASERS, i);
+		count += releaser->facts == facts ? releaser->count : 0;
+	}
+	return count;
+}
+
+static void test_every_release_is_counted_by_who_made_it(void **state) {
+	(void)state;
+	uint32_t facts = process_recording()->tracks_uses ? LEDGER_FACT_UNUSED : 0;
+	uint64_t released = released_with(facts);
+	for (int i = 0; i < 5; i++)
+		finish(established());
+	const void *failed = fresh_conn();
+	connect_to(failed, LEASE_CALL_CONNECT, LEASE_FAILED);
+	finish(failed); /* was no lease */
+	assert_int_equal(released + 5, released_with(facts));
+	assert_int_equal(0, shim_support_lost(ledger, LEDGER_LOST_RELEASERS));
+}
+
+static const void *taken_by_thread[32];
+
+static void take_some(void *argument, uint32_t number) {
+	(void)number;
+	for (uint32_t i = 0; i < *(const uint32_t *)argument; i++)
+		taken_by_thread[i] = established();
+}
+
+static struct ledger_lease *lease_with(const void *conn) {
+	for (uint64_t i = 0; i < ledger->section[LEDGER_LEASES].used; i++) {
+		struct ledger_lease *lease = ledger_unit(ledger, LEDGER_LEASES, i);
+		if (lease->conn == (uintptr_t)conn && lease->word >> 56 == LEDGER_LEASE_OPEN)
+			return lease;
+	}
+	fail_msg("no open lease has this address");
+	return NULL;
+}
+
+/* One that a thread notes for itself, and more than it can note. */
+static void test_an_ended_thread_is_marked_in_what_it_left(void **state) {
+	(void)state;
+	static const uint32_t counts[] = {1, 8, 20};
+	for (size_t round = 0; round < sizeof counts / sizeof *counts; round++) {
+		uint32_t count = counts[round];
+		const void *own = established();
+		uint64_t before_ns = ledger_now_ns();
+		shim_support_threads(1, take_some, &count);
+		assert_int_equal(0, lease_with(own)->owner_gone_ns);
+		for (uint32_t i = 0; i < count; i++) {
+			struct ledger_lease *lease = lease_with(taken_by_thread[i]);
+			assert_true(lease->owner_gone_ns >= before_ns);
+			assert_true(lease->owner_gone_ns <= ledger_now_ns());
+			finish(taken_by_thread[i]);
+		}
+		finish(own);
+	}
+}
+
+static void take_and_finish_many(void *argument, uint32_t number) {
+	(void)number;
+	for (int i = 0; i < 100; i++)
+		finish(established());
+	take_some(argument, 0);
+}
+
+static void test_only_what_is_left_is_marked(void **state) {
+	(void)state;
+	uint32_t count = 1;
+	shim_support_threads(1, take_and_finish_many, &count);
+	const void *next = established(); /* maybe in a slot that the thread had */
+	assert_true(lease_with(taken_by_thread[0])->owner_gone_ns != 0);
+	assert_int_equal(0, lease_with(next)->owner_gone_ns);
+	finish(next);
+	finish(taken_by_thread[0]);
+}
+
+static void end_thread_in_child(void *argument, uint32_t number) {
+	(void)number;
+	struct ledger_lease *lease = argument;
+	uint32_t none = 0;
+	shim_support_threads(1, take_some, &none);
+	if (lease->owner_gone_ns != 0)
+		_exit(1);
+	pthread_exit(NULL); /* this thread is a copy of the one that took the lease */
+}
+
+static void test_a_forked_child_marks_nothing_of_its_parent(void **state) {
+	(void)state;
+	const void *own = established();
+	struct ledger_lease *lease = lease_with(own);
+	assert_true(shim_support_children(1, end_thread_in_child, lease));
+	assert_int_equal(0, lease->owner_gone_ns);
+	finish(own);
+}
+
+static void test_an_orphan_is_released_late(void **state) {
+	(void)state;
+	uint32_t count = 2;
+	uint64_t orphans =
+		released_with(LEDGER_FACT_ORPHAN) + released_with(LEDGER_FACT_ORPHAN | LEDGER_FACT_UNUSED);
+	shim_support_threads(1, take_some, &count);
+	for (uint32_t i = 0; i < count; i++) {
+		struct ledger_lease *lease = lease_with(taken_by_thread[i]);
+		lease->last_event_ns -= LEDGER_ORPHAN_AFTER_NS + 1000;
+		lease->owner_gone_ns -= LEDGER_ORPHAN_AFTER_NS;
+	}
+	lease_with(taken_by_thread[1])->last_event_ns = ledger_now_ns(); /* somebody else used it since */
+	for (uint32_t i = 0; i < count; i++)
+		finish(taken_by_thread[i]);
+	assert_int_equal(orphans + 1,
+			 released_with(LEDGER_FACT_ORPHAN) +
+				 released_with(LEDGER_FACT_ORPHAN | LEDGER_FACT_UNUSED));
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_connect_and_finish),
@@ -615,6 +734,11 @@ int main(void) {
 		cmocka_unit_test(test_a_child_that_never_attached_ends_nobody),
 		cmocka_unit_test(test_attempts_are_counted_for_display),
 		cmocka_unit_test(test_attempts_left_by_coroutines),
+		cmocka_unit_test(test_every_release_is_counted_by_who_made_it),
+		cmocka_unit_test(test_an_ended_thread_is_marked_in_what_it_left),
+		cmocka_unit_test(test_only_what_is_left_is_marked),
+		cmocka_unit_test(test_a_forked_child_marks_nothing_of_its_parent),
+		cmocka_unit_test(test_an_orphan_is_released_late),
 	};
 	return cmocka_run_group_tests(tests, open_recording, close_recording);
 }

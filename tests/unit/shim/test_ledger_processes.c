@@ -110,6 +110,25 @@ static void test_a_record_runs_and_ends(void **state) {
 	assert_int_equal(7, record_of(process)->ended_ns);
 }
 
+static void test_an_orphan_is_left_as_one(void **state) {
+	(void)state;
+	uint32_t process = shim_support_join(ledger);
+	uint64_t end_ns = 60 * UINT64_C(1000000000);
+	static const struct {
+		uint64_t gone_before_end_s;
+		uint64_t used_before_end_s;
+	} cases[] = {{30, 40}, {6, 6}, {5, 40}, {30, 2}, {60, 50}};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		slot_in(process, LEDGER_LEASE_OPEN);
+		struct ledger_lease *lease = ledger_slot_lease(&(struct ledger_slot){ledger, 0, (uint32_t)i});
+		lease->owner_gone_ns = end_ns - cases[i].gone_before_end_s * UINT64_C(1000000000);
+		lease->last_event_ns = end_ns - cases[i].used_before_end_s * UINT64_C(1000000000);
+	}
+	ledger_process_end(ledger, process, self.pid, LEDGER_ENDED_EXIT, end_ns);
+	assert_int_equal(2, unreleased(LEDGER_LEFT_ORPHANED, LEDGER_ENDED_EXIT));
+	assert_int_equal(3, unreleased(LEDGER_LEFT_OPEN, LEDGER_ENDED_EXIT));
+}
+
 static void test_an_end_folds_what_is_open(void **state) {
 	(void)state;
 	uint32_t process = shim_support_join(ledger);
@@ -493,6 +512,7 @@ static void test_a_kill_storm_leaves_the_books_balanced(void **state) {
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		TEST(test_a_record_runs_and_ends),
+		TEST(test_an_orphan_is_left_as_one),
 		TEST(test_an_end_folds_what_is_open),
 		TEST(test_an_end_leaves_the_steps_of_living_threads_alone),
 		TEST(test_a_record_is_not_reused_before_its_process_is_gone),

@@ -223,6 +223,127 @@ static void test_failures_and_findings_remember_their_times(void **state) {
 	assert_int_equal(3, shim_support_counter(ledger, LEDGER_DOUBLE_FINISH));
 }
 
+/* ---- Trends --------------------------------------------------------------------------------------------- */
+
+static uint64_t trend_word(uint32_t stage, uint32_t cell) {
+	const struct ledger_site *site = ledger_unit(ledger, LEDGER_SITES, LEDGER_SITE_NONE);
+	const struct ledger_trend *trend = ledger_unit(ledger, LEDGER_TRENDS, site->trend - 1);
+	assert_non_null(trend);
+	return trend->bank[stage % 2][cell];
+}
+
+static uint64_t word_of(uint64_t stage, uint64_t least, uint64_t last) {
+	return (stage + 1) << 56 | least << 28 | last;
+}
+
+static uint64_t inside(uint32_t stage, uint32_t cell) {
+	return ledger->created_monotonic_ns + ledger_trend_begin_ns(stage, cell) + 1;
+}
+
+static void test_a_trend_begins_when_two_are_open(void **state) {
+	(void)state;
+	const struct ledger_site *site = ledger_unit(ledger, LEDGER_SITES, LEDGER_SITE_NONE);
+	ledger_add_open(&account, 1, inside(0, 3));
+	ledger_add_open(&account, -1, inside(0, 4));
+	assert_int_equal(0, site->trend);
+	ledger_add_open(&account, 1, inside(0, 5));
+	ledger_add_open(&account, 1, inside(0, 6));
+	assert_int_not_equal(0, site->trend);
+	assert_true(word_of(0, 1, 2) == trend_word(0, 6));
+}
+
+/* The least of a cell is kept, also when it was before the first change in it. */
+static void test_a_trend_keeps_the_least_and_the_last(void **state) {
+	(void)state;
+	for (int i = 0; i < 6; i++)
+		ledger_add_open(&account, 1, inside(2, 1));
+	ledger_add_open(&account, -1, inside(2, 9));
+	ledger_add_open(&account, -1, inside(2, 9));
+	ledger_add_open(&account, 1, inside(2, 9));
+	ledger_add_open(&account, 1, inside(2, 10));
+	assert_true(word_of(2, 4, 5) == trend_word(2, 9));
+	assert_true(word_of(2, 5, 6) == trend_word(2, 10));
+}
+
+/* Two stages are there at every age; an older one never comes back over a younger. */
+static void test_a_trend_grows_with_the_run(void **state) {
+	(void)state;
+	for (int i = 0; i < 3; i++)
+		ledger_add_open(&account, 1, inside(0, 0));
+	for (uint32_t stage = 1; stage < 30; stage++) {
+		ledger_add_open(&account, 1, inside(stage, 31));
+		assert_true(word_of(stage, stage + 2, stage + 3) == trend_word(stage, 31));
+		if (stage > 1)
+			assert_true(word_of(stage - 1, stage + 1, stage + 2) == trend_word(stage - 1, 31));
+	}
+	uint64_t kept = trend_word(29, 31);
+	ledger_add_open(&account, 1, inside(27, 31)); /* a writer that slept */
+	assert_true(kept == trend_word(29, 31));
+}
+
+static void test_stages_follow_each_other(void **state) {
+	(void)state;
+	for (uint32_t stage = 0; stage < 38; stage++) {
+		uint64_t end_ns = ledger_trend_begin_ns(stage, LEDGER_TREND_CELLS);
+		assert_int_equal(stage, ledger_trend_stage(ledger_trend_begin_ns(stage, 0)));
+		assert_int_equal(stage, ledger_trend_stage(end_ns - 1));
+		assert_true(end_ns == ledger_trend_begin_ns(stage + 1, 0));
+	}
+}
+
+static void leave_one_of_a_hundred(void *argument, uint32_t number) {
+	(void)argument;
+	for (int i = 0; i < 2000; i++) {
+		ledger_add_open(&account, 1, inside(3, number % 4));
+		if (i % 100 != 0)
+			ledger_add_open(&account, -1, inside(3, number % 4));
+	}
+}
+
+static void test_threads_agree_on_a_trend(void **state) {
+	(void)state;
+	shim_support_threads(8, leave_one_of_a_hundred, NULL);
+	ledger_add_open(&account, 1, inside(3, 20));
+	assert_true(word_of(3, 160, 161) == trend_word(3, 20));
+	assert_true((trend_word(3, 1) & 0xfffffff) <= 168);
+}
+
+static void test_full_trends_are_counted_once_per_site(void **state) {
+	(void)state;
+	ledger->section[LEDGER_TRENDS].used = ledger->section[LEDGER_TRENDS].capacity;
+	for (int i = 0; i < 5; i++)
+		ledger_add_open(&account, 1, inside(1, 1));
+	assert_int_equal(1, shim_support_lost(ledger, LEDGER_LOST_TRENDS));
+}
+
+/* ---- Who released what ------------------------------------------------------------------------------------ */
+
+static void test_releases_are_counted_by_place_and_circumstances(void **state) {
+	(void)state;
+	for (uint64_t i = 0; i < 5; i++) {
+		ledger_add_release(&account, 7, 0, 100 + i);
+		ledger_add_release(&account, 8, LEDGER_FACT_FINALIZING, 50 - i);
+	}
+	ledger_add_release(&account, 7, LEDGER_FACT_FINALIZING, 1);
+	assert_int_equal(3, ledger->section[LEDGER_RELEASERS].used);
+	const struct ledger_releaser *first = ledger_unit(ledger, LEDGER_RELEASERS, 0);
+	const struct ledger_releaser *second = ledger_unit(ledger, LEDGER_RELEASERS, 1);
+	assert_int_equal(5, first->count);
+	assert_int_equal(100, ~first->inverted_first_ns);
+	assert_int_equal(104, first->last_ns);
+	assert_int_equal(5, second->count);
+	assert_int_equal(46, ~second->inverted_first_ns);
+	assert_int_equal(50, second->last_ns);
+}
+
+static void test_releasers_without_room_are_counted(void **state) {
+	(void)state;
+	uint64_t capacity = ledger->section[LEDGER_RELEASERS].capacity;
+	for (uint32_t i = 0; i < capacity + 5; i++)
+		ledger_add_release(&account, i, 0, 100);
+	assert_int_equal(5, shim_support_lost(ledger, LEDGER_LOST_RELEASERS));
+}
+
 /* ---- Gauges and timelines ------------------------------------------------------------------------------ */
 
 static struct ledger_timeline *run_timeline(void) {
@@ -343,6 +464,14 @@ int main(void) {
 		TEST(test_exhausted_octaves_are_counted),
 		TEST(test_unknown_accounts_are_booked_on_the_reserved_ones),
 		TEST(test_failures_and_findings_remember_their_times),
+		TEST(test_a_trend_begins_when_two_are_open),
+		TEST(test_a_trend_keeps_the_least_and_the_last),
+		TEST(test_a_trend_grows_with_the_run),
+		TEST(test_stages_follow_each_other),
+		TEST(test_threads_agree_on_a_trend),
+		TEST(test_full_trends_are_counted_once_per_site),
+		TEST(test_releases_are_counted_by_place_and_circumstances),
+		TEST(test_releasers_without_room_are_counted),
 		TEST(test_gauges_and_peaks_follow),
 		TEST(test_a_peak_counts_what_was_open_before),
 		TEST(test_attempts_and_failures_per_epoch),
