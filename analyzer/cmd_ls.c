@@ -1,17 +1,15 @@
 /*
  * pqlease ls: the ledgers of this user, and with --prune the removal of those that have ended.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "analyzer/commands.h"
-#include "analyzer/ledger_keeper.h"
+#include "analyzer/ledger_search.h"
 #include "analyzer/options.h"
 
 static const char help[] = "usage: pqlease ls [OPTIONS]\n\n"
@@ -19,77 +17,6 @@ static const char help[] = "usage: pqlease ls [OPTIONS]\n\n"
 			   "  --prune    remove those that have ended\n"
 			   "  --dir DIR  look there instead of in /dev/shm\n"
 			   "  --help     this text\n";
-
-struct listed {
-	char path[PATH_MAX];
-	uint64_t born_ns; /* CLOCK_REALTIME */
-	struct ledger_keeper_glance glance;
-};
-
-struct listing {
-	struct listed *entries;
-	size_t count;
-	size_t capacity;
-};
-
-/* ---- Finding ------------------------------------------------------------------------------------------- */
-
-/* pqlease.<uid of this user>.<anything>.ledger */
-static bool is_own_name(const char *name) {
-	char prefix[32];
-	static const char suffix[] = ".ledger";
-	size_t length = strlen(name);
-	size_t prefix_length = (size_t)snprintf(prefix, sizeof prefix, "pqlease.%u.", (unsigned)getuid());
-	return length > prefix_length + sizeof suffix - 1 && strncmp(name, prefix, prefix_length) == 0 &&
-		strcmp(name + length - (sizeof suffix - 1), suffix) == 0;
-}
-
-static struct listed *next_entry(struct listing *listing) {
-	if (listing->count == listing->capacity) {
-		size_t capacity = listing->capacity ? listing->capacity * 2 : 16;
-		struct listed *entries = reallocarray(listing->entries, capacity, sizeof *entries);
-		if (!entries)
-			return NULL;
-		listing->entries = entries;
-		listing->capacity = capacity;
-	}
-	return &listing->entries[listing->count++];
-}
-
-static void look_at(struct listed *entry) {
-	ledger_keeper_glance(&entry->glance, entry->path);
-	const struct timespec *modified = &entry->glance.file.st_mtim;
-	entry->born_ns = entry->glance.created_realtime_ns;
-	if (entry->born_ns == 0)
-		entry->born_ns = (uint64_t)modified->tv_sec * 1000000000u + (uint64_t)modified->tv_nsec;
-}
-
-static int compare_newest_first(const void *left, const void *right) {
-	const struct listed *a = left;
-	const struct listed *b = right;
-	if (a->born_ns != b->born_ns)
-		return a->born_ns > b->born_ns ? -1 : 1;
-	return strcmp(a->path, b->path);
-}
-
-/* False: the directory cannot be read, errno says why. */
-static bool find_ledgers(struct listing *listing, const char *directory) {
-	DIR *stream = opendir(directory);
-	if (!stream)
-		return false;
-	const struct dirent *found;
-	while ((found = readdir(stream))) {
-		struct listed *entry = is_own_name(found->d_name) ? next_entry(listing) : NULL;
-		if (!entry)
-			continue;
-		snprintf(entry->path, sizeof entry->path, "%s/%s", directory, found->d_name);
-		look_at(entry);
-	}
-	closedir(stream);
-	if (listing->count > 0)
-		qsort(listing->entries, listing->count, sizeof *listing->entries, compare_newest_first);
-	return true;
-}
 
 /* ---- Printing ------------------------------------------------------------------------------------------- */
 
@@ -125,7 +52,7 @@ static void print_safely(const char *text) {
 		putchar((unsigned char)*text < ' ' || *text == 0x7f ? '?' : *text);
 }
 
-static void print_entry(const struct listed *entry) {
+static void print_entry(const struct ledger_search_entry *entry) {
 	static const char *const states[] = {"live", "ended", "unreadable"};
 	char age[32];
 	char size[32];
@@ -144,7 +71,7 @@ static void print_entry(const struct listed *entry) {
 	putchar('\n');
 }
 
-static void print_listing(const struct listing *listing) {
+static void print_listing(const struct ledger_search_list *listing) {
 	if (listing->count > 0)
 		printf("%5s  %-10s  %5s  %11s  %s\n", "AGE", "STATE", "SIZE", "CONNECTIONS",
 		       "LEDGER  COMMAND");
@@ -154,10 +81,10 @@ static void print_listing(const struct listing *listing) {
 
 /* ---- Pruning -------------------------------------------------------------------------------------------- */
 
-static void prune(const struct listing *listing) {
+static void prune(const struct ledger_search_list *listing) {
 	size_t removed = 0;
 	for (size_t i = 0; i < listing->count; i++) {
-		const struct listed *entry = &listing->entries[i];
+		const struct ledger_search_entry *entry = &listing->entries[i];
 		if (entry->glance.state == LEDGER_KEEPER_ENDED &&
 		    ledger_keeper_remove_ended(&entry->glance, entry->path))
 			removed++;
@@ -173,7 +100,7 @@ int cmd_ls(int argc, char **argv) {
 						   OPTIONS_COMMON,
 						   {NULL, 0, NULL, 0}};
 	const char *directory = LEDGER_KEEPER_DIRECTORY;
-	struct listing listing = {0};
+	struct ledger_search_list listing;
 	bool is_pruning = false;
 	int option;
 	while ((option = options_next(argc, argv, "+:hV", ls_options)) != -1) {
@@ -192,7 +119,7 @@ int cmd_ls(int argc, char **argv) {
 		options_error(argv[optind], "ls takes no operands; see --dir");
 		return OPTIONS_EXIT_USAGE;
 	}
-	if (!find_ledgers(&listing, directory)) {
+	if (!ledger_search_all(&listing, directory, getuid())) {
 		options_error(directory, "%s", strerror(errno));
 		return OPTIONS_EXIT_CANNOT;
 	}
@@ -200,6 +127,6 @@ int cmd_ls(int argc, char **argv) {
 		prune(&listing);
 	else
 		print_listing(&listing);
-	free(listing.entries);
+	ledger_search_release(&listing);
 	return OPTIONS_EXIT_OK;
 }

@@ -2,38 +2,81 @@
 
 #include <dirent.h>
 #include <fnmatch.h>
-#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "analyzer/ledger_keeper.h"
+static struct ledger_search_entry *add_entry(struct ledger_search_list *list) {
+	if ((list->count & (list->count - 1)) == 0) {
+		size_t capacity = list->count != 0 ? 2 * list->count : 1;
+		struct ledger_search_entry *entries = reallocarray(list->entries, capacity, sizeof *entries);
+		if (entries == NULL)
+			return NULL;
+		list->entries = entries;
+	}
+	return &list->entries[list->count];
+}
 
 /* Times of the file itself say little: writing through a mapping does not change them, keeping symbols does. */
-static uint64_t created_ns(const char *path) {
-	struct ledger_keeper_glance glance;
-	ledger_keeper_glance(&glance, path);
-	return glance.state != LEDGER_KEEPER_UNREADABLE ? glance.created_realtime_ns : 0;
+static void look_at(struct ledger_search_entry *entry) {
+	ledger_keeper_glance(&entry->glance, entry->path);
+	const struct timespec *modified = &entry->glance.file.st_mtim;
+	entry->born_ns = entry->glance.created_realtime_ns;
+	if (entry->born_ns == 0)
+		entry->born_ns = (uint64_t)modified->tv_sec * 1000000000u + (uint64_t)modified->tv_nsec;
+}
+
+static void add(struct ledger_search_list *list, const char *directory, const char *name) {
+	struct ledger_search_entry *entry = add_entry(list);
+	if (entry == NULL)
+		return;
+	int length = snprintf(entry->path, sizeof entry->path, "%s/%s", directory, name);
+	if (length < 0 || (size_t)length >= sizeof entry->path)
+		return;
+	look_at(entry);
+	list->count++;
+}
+
+static int compare_newest_first(const void *left, const void *right) {
+	const struct ledger_search_entry *a = left;
+	const struct ledger_search_entry *b = right;
+	if (a->born_ns != b->born_ns)
+		return a->born_ns > b->born_ns ? -1 : 1;
+	return strcmp(a->path, b->path);
+}
+
+bool ledger_search_all(struct ledger_search_list *list, const char *directory, uid_t user) {
+	char pattern[64] = "*.ledger";
+	DIR *stream = opendir(directory);
+	*list = (struct ledger_search_list){0};
+	if (stream == NULL)
+		return false;
+	if (user != LEDGER_SEARCH_ANY_NAME)
+		snprintf(pattern, sizeof pattern, "pqlease.%u.?*.ledger", (unsigned)user);
+	for (const struct dirent *found = readdir(stream); found != NULL; found = readdir(stream))
+		if (fnmatch(pattern, found->d_name, 0) == 0)
+			add(list, directory, found->d_name);
+	closedir(stream);
+	if (list->count > 1)
+		qsort(list->entries, list->count, sizeof *list->entries, compare_newest_first);
+	return true;
+}
+
+void ledger_search_release(struct ledger_search_list *list) {
+	free(list->entries);
+	*list = (struct ledger_search_list){0};
 }
 
 bool ledger_search_newest(char path[PATH_MAX], const char *directory, uid_t user) {
-	char pattern[64];
-	char candidate[PATH_MAX];
-	uint64_t newest_ns = 0;
-	DIR *entries = opendir(directory);
-	if (entries == NULL)
+	struct ledger_search_list list;
+	bool is_found = false;
+	if (!ledger_search_all(&list, directory, user))
 		return false;
-	snprintf(pattern, sizeof pattern, "pqlease.%u.*.ledger", (unsigned)user);
-	for (const struct dirent *entry = readdir(entries); entry != NULL; entry = readdir(entries)) {
-		if (fnmatch(pattern, entry->d_name, 0) != 0)
-			continue;
-		int length = snprintf(candidate, sizeof candidate, "%s/%s", directory, entry->d_name);
-		uint64_t found_ns =
-			length > 0 && (size_t)length < sizeof candidate ? created_ns(candidate) : 0;
-		if (found_ns <= newest_ns)
-			continue;
-		newest_ns = found_ns;
-		strcpy(path, candidate);
+	for (size_t i = 0; i < list.count && !is_found; i++) {
+		is_found = list.entries[i].glance.state != LEDGER_KEEPER_UNREADABLE;
+		if (is_found)
+			strcpy(path, list.entries[i].path);
 	}
-	closedir(entries);
-	return newest_ns != 0;
+	ledger_search_release(&list);
+	return is_found;
 }
