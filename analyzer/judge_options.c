@@ -12,14 +12,12 @@ bool judge_options_is_one(int option) {
 	return option == JUDGE_OPTIONS_LIMIT || option == JUDGE_OPTIONS_SERVER;
 }
 
-static bool take_limit(struct judge_options *options, const char *value) {
+bool judge_options_parse_limit(const char *value, int64_t *limit) {
 	char *end;
 	errno = 0;
-	long limit = strtol(value, &end, 10);
-	if (errno == 0 && end != value && *end == '\0' && limit > 0 && limit <= LIMIT_MAX) {
-		options->limit = limit;
+	*limit = strtol(value, &end, 10);
+	if (errno == 0 && end != value && *end == '\0' && *limit > 0 && *limit <= LIMIT_MAX)
 		return true;
-	}
 	options_error("--limit", "'%s' is no number of connections", value);
 	return false;
 }
@@ -34,7 +32,8 @@ static bool take_server(struct judge_options *options, const char *conninfo) {
 }
 
 bool judge_options_take(struct judge_options *options, int option, const char *value) {
-	return option == JUDGE_OPTIONS_LIMIT ? take_limit(options, value) : take_server(options, value);
+	return option == JUDGE_OPTIONS_LIMIT ? judge_options_parse_limit(value, &options->limit)
+					     : take_server(options, value);
 }
 
 bool judge_options_ask_before(struct judge_options *options) {

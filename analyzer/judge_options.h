@@ -34,6 +34,9 @@ bool judge_options_is_one(int option);
 /* Takes one of them; false after its line of error. */
 bool judge_options_take(struct judge_options *options, int option, const char *value);
 
+/* The value of --limit; prints the error and returns false if it is none. */
+bool judge_options_parse_limit(const char *value, int64_t *limit);
+
 /* Asks the server before the run that is to be compared. False after a line of error: the run goes on without. */
 bool judge_options_ask_before(struct judge_options *options);
 

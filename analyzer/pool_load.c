@@ -22,6 +22,8 @@ static void take_configured(struct report_pool *pool, const struct report_settin
 	int64_t capacity = said->capacity > 0 ? said->capacity : settings->limit;
 	if (said->base_size > 0)
 		pool->base_size = said->base_size;
+	if (said->reserved > 0)
+		pool->reserved = said->reserved;
 	if (capacity <= 0)
 		return;
 	pool->capacity = capacity;
@@ -224,6 +226,7 @@ void pool_load_fill(struct report *report, const struct model *model,
 		take_configured(pool, settings);
 		fill_levels(pool, model, settings);
 		pool->share = share_of(report, pool);
+		pool->name = pool_load_name(report, pool);
 		pool->sentence = say_load(report, pool);
 	}
 }

@@ -124,6 +124,9 @@ static void build_run(struct building *building) {
 	run->duration = seconds_of((double)span_ns(from->created_ns, end_ns));
 	run->exit_code = from->is_made_by_run && from->ended_ns != 0 ? from->exit_status : REPORT_UNKNOWN;
 	run->live = from->is_live;
+	building->report->timeline = &building->model->timeline;
+	building->report->created_realtime_ns = from->created_realtime_ns;
+	building->report->until_realtime_ns = model_realtime_ns(building->model, from->until_ns);
 }
 
 /* ---- Open leases ------------------------------------------------------------------------------ */
@@ -261,12 +264,14 @@ static void build_pool(struct building *building, uint32_t number) {
 				     .mean_in_use = NAN,
 				     .capacity = REPORT_UNKNOWN,
 				     .base_size = REPORT_UNKNOWN,
+				     .reserved = REPORT_UNKNOWN,
 				     .available = REPORT_UNKNOWN,
 				     .overflow = REPORT_UNKNOWN,
 				     .share = NAN,
 				     .number = number,
 				     .utilization = NAN,
-				     .status = "unknown"};
+				     .status = "unknown",
+				     .distributions = from->totals.time};
 	pool->mean_open =
 		building->observed_ns > 0 ? pool_held_ns(building, number) / building->observed_ns : NAN;
 	pool->in_use = use_count(building, in_use);
@@ -364,6 +369,7 @@ static void build_phases(struct building *building) {
 	to->tcp = times_of(&phases[MODEL_PHASE_TCP]);
 	to->tls = times_of(&phases[MODEL_PHASE_TLS]);
 	to->auth = times_of(&phases[MODEL_PHASE_AUTH]);
+	to->distributions = phases;
 	to->is_known = to->tcp.count + to->tls.count + to->auth.count > 0;
 }
 

@@ -112,6 +112,7 @@ struct report_phases {
 	struct report_times tcp;
 	struct report_times tls;
 	struct report_times auth;
+	const struct histogram *distributions; /* enum model_phase; NULL unknown */
 };
 
 struct report_held {
@@ -147,16 +148,19 @@ struct report_pool {
 	int64_t capacity;
 	const char *capacity_source; /* configured, server, inferred */
 	int64_t base_size;
+	int64_t reserved;   /* slots that others must leave free for it, as configured */
 	int64_t available;  /* capacity that is not in use */
 	int64_t overflow;   /* open above the base size */
 	double utilization; /* of the capacity: now in a live run, else the mean */
 	double share;       /* of the connection time that all roles spent at this endpoint */
 	const char *status;
+	const char *name;     /* the role, with the endpoint behind it if the role has several */
 	const char *sentence; /* "Pool 'main': 23% utilized (...)", NULL if its use is not known */
 	uint32_t number;      /* in the model */
 	struct report_times connect_time;
 	struct report_times hold_time;
 	struct report_times use_time;
+	const struct histogram *distributions; /* behind the times: enum model_measure; NULL unknown */
 };
 
 struct report_process {
@@ -271,8 +275,11 @@ struct report {
 	size_t finding_count;
 	struct report_lease *open_leases;
 	size_t open_lease_count;
-	struct report_server *server;    /* NULL: not asked */
-	const struct gate_outcome *gate; /* what the gate said (gate/gate.h), NULL if none judged */
+	struct report_server *server;          /* NULL: not asked */
+	const struct model_timeline *timeline; /* of the run; NULL unknown */
+	uint64_t created_realtime_ns;          /* when its epochs begin */
+	uint64_t until_realtime_ns;            /* up to when the numbers go */
+	const struct gate_outcome *gate;       /* what the gate said (gate/gate.h), NULL if none judged */
 };
 
 /* Builds the report of a settled model (aftermath.h). `symbols` may be NULL, and `settings`, for the standard
