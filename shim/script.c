@@ -224,6 +224,21 @@ static bool is_met(size_t number) {
 	return atomic_load_explicit(&met[number].state, memory_order_acquire) == MET && is_read(number);
 }
 
+static void capture(struct script_stack *stack, uint32_t number, const struct stack *native) {
+	uint32_t count = stack->count;
+	uint64_t hash = stack->hash;
+	bool is_truncated = stack->is_truncated;
+	stack->room = depth_to_keep;
+	stack->runtime = (uint8_t)number;
+	enum ledger_script_reading reading = runtimes[number]->capture(stack, native);
+	if (reading == LEDGER_SCRIPT_OFFSETS || reading == LEDGER_SCRIPT_FUNCTIONS)
+		return;
+	set_reading(number, reading);
+	stack->count = count;
+	stack->hash = hash;
+	stack->is_truncated = is_truncated;
+}
+
 void script_capture(struct script_stack *stack, const struct stack *native) {
 	stack->count = 0;
 	stack->is_truncated = false;
@@ -231,13 +246,8 @@ void script_capture(struct script_stack *stack, const struct stack *native) {
 	uint32_t mask = startup_mask | runtimes_on(native);
 	for (; mask; mask &= mask - 1) {
 		uint32_t number = (uint32_t)__builtin_ctz(mask);
-		if (!is_met(number))
-			continue;
-		stack->room = depth_to_keep;
-		stack->runtime = (uint8_t)number;
-		enum ledger_script_reading reading = runtimes[number]->capture(stack);
-		if (reading != LEDGER_SCRIPT_OFFSETS && reading != LEDGER_SCRIPT_FUNCTIONS)
-			set_reading(number, reading);
+		if (is_met(number))
+			capture(stack, number, native);
 	}
 	if (stack->count > 0 && stack->hash == 0)
 		stack->hash = 1;
@@ -269,6 +279,10 @@ struct merge {
 	struct merge_part {
 		uint32_t next;
 		uint32_t end;
+		bool has_loops;
+		uint32_t
+			first_loop; /* among the native frames; the last one behind it that is the interpreter's */
+		uint32_t last_native;
 		bool is_matched; /* the loop's frames tell where each group of script frames belongs */
 	} part[RUNTIME_COUNT];
 };
@@ -304,10 +318,16 @@ static void match_loops(struct merge *merge) {
 	for (size_t i = 0; i < RUNTIME_COUNT; i++) {
 		struct merge_part *part = &merge->part[i];
 		uint32_t loops = 0, groups = 0;
-		for (uint32_t j = 0; j < merge->native->count; j++)
-			loops += merge->code[j] == SCRIPT_CODE_LOOP && merge->runtime[j] == i;
+		for (uint32_t j = 0; j < merge->native->count; j++) {
+			if (merge->code[j] == SCRIPT_CODE_FOREIGN || merge->runtime[j] != i)
+				continue;
+			if (merge->code[j] == SCRIPT_CODE_LOOP && loops++ == 0)
+				part->first_loop = j;
+			part->last_native = j;
+		}
 		for (uint32_t j = part->next; j < part->end; j++)
 			groups += script->frames[j].is_entry || j + 1 == part->end;
+		part->has_loops = loops > 0;
 		part->is_matched = loops > 0 && (is_cut || loops == groups);
 	}
 }
@@ -342,10 +362,24 @@ static void put_native(struct merge *merge, uint32_t number, script_locate_funct
 		merge->count++;
 }
 
+/* What an extension calls of the interpreter (to release a lock, to protect a call) stands before the innermost loop, and
+ * for no script frame. */
 static void put_interpreter(struct merge *merge, uint32_t number) {
 	struct merge_part *part = &merge->part[merge->runtime[number]];
-	if (merge->code[number] == SCRIPT_CODE_LOOP || !part->is_matched)
+	if (merge->code[number] == SCRIPT_CODE_LOOP || !part->has_loops)
 		put_group(merge, part);
+}
+
+/* What an extension does between two loops of an interpreter that cannot tell which of its frames belong to which: the
+ * frame has no place among them, and is left out. */
+static bool is_enclosed(const struct merge *merge, uint32_t number) {
+	for (size_t i = 0; i < RUNTIME_COUNT; i++) {
+		const struct merge_part *part = &merge->part[i];
+		if (part->has_loops && !part->is_matched && number > part->first_loop &&
+		    number < part->last_native)
+			return true;
+	}
+	return false;
 }
 
 uint32_t script_merge(struct ledger_header *ledger, const struct stack *native,
@@ -358,10 +392,10 @@ uint32_t script_merge(struct ledger_header *ledger, const struct stack *native,
 		classify(&merge, i);
 	match_loops(&merge);
 	for (uint32_t i = 0; i < native->count; i++)
-		if (merge.code[i] == SCRIPT_CODE_FOREIGN)
-			put_native(&merge, i, locate);
-		else
+		if (merge.code[i] != SCRIPT_CODE_FOREIGN)
 			put_interpreter(&merge, i);
+		else if (!is_enclosed(&merge, i))
+			put_native(&merge, i, locate);
 	/* The native stack ended before the scripts did, or the interpreter is not on it. */
 	for (size_t i = 0; i < RUNTIME_COUNT; i++) {
 		merge.part[i].is_matched = false;

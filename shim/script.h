@@ -79,9 +79,10 @@ struct script_runtime {
 	/* Looks up what is needed and checks what can be checked without a frame; `version` is filled as far as it is
 	 * known. Called by one thread, before any other function, and again if another object became the runtime. */
 	enum ledger_script_reading (*open)(const struct link_map *object, char version[SCRIPT_VERSION_BYTES]);
-	/* Appends this thread's frames, innermost first, with script_append(). Returns how frames are read from now on: a
-	 * runtime that does not look as expected says LEDGER_SCRIPT_UNSAFE and is not asked again. */
-	enum ledger_script_reading (*capture)(struct script_stack *stack);
+	/* Appends this thread's frames, innermost first, with script_append(). `native` tells whether the runtime runs in this
+	 * thread. Returns how frames are read from now on: a runtime that does not look as expected says
+	 * LEDGER_SCRIPT_UNSAFE, what it appended is dropped, and it is not asked again. */
+	enum ledger_script_reading (*capture)(struct script_stack *stack, const struct stack *native);
 	void (*describe)(const struct script_frame *frame, struct script_text *text);
 	/* Of a return address in the runtime's object. NULL: all of it is SCRIPT_CODE_INTERPRETER. */
 	enum script_code (*classify)(uintptr_t pc);

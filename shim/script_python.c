@@ -150,15 +150,11 @@ static uintptr_t find_thread_state(void) {
 
 /* ---- The runtime ------------------------------------------------------------------------------------------------------ */
 
-static enum ledger_script_reading capture_python(struct script_stack *stack) {
-	uint32_t first = stack->count;
-	uint64_t hash = stack->hash;
+static enum ledger_script_reading capture_python(struct script_stack *stack, const struct stack *native) {
 	uintptr_t state = find_thread_state();
+	(void)native; /* every thread knows its own state */
 	if (state == 0 || python_frames_walk(&python, state, stack))
 		return LEDGER_SCRIPT_OFFSETS;
-	stack->count = first;
-	stack->hash = hash;
-	stack->is_truncated = false;
 	return LEDGER_SCRIPT_UNSAFE;
 }
 
