@@ -1,0 +1,185 @@
+#!/usr/bin/python3
+"""Frames of Python: the report shows the stacks that the program itself saw, for every version that is here."""
+
+import collections
+import glob
+import json
+import os
+import shutil
+import subprocess
+
+from pqlease_test import *
+from report_checks import *
+
+cluster = Cluster()
+
+PLACES = os.path.join(ROOT, "tests", "fixtures", "python", "places.py")
+VERSIONS = ["3.%d" % minor for minor in range(6, 14)]
+KINDS = ["plain", "many_shapes", "recursion", "finalizer", "thread", "asyncio", "names", "freed_code", "freed_lines",
+         "zip", "traced", "import", "callback", "exit", "fork"]
+
+
+def other_pythons():
+    """{"3.6": path} of the interpreters beside Debian's own."""
+    candidates = glob.glob("/usr/local/bin/python3.*") + glob.glob("/opt/python*/bin/python3.*")
+    candidates += glob.glob(os.path.join(os.environ.get("PYENV_ROOT", os.path.expanduser("~/.pyenv")),
+                                         "versions", "*", "bin", "python3.*"))
+    return {path.rsplit("python", 1)[1]: path for path in sorted(candidates) if path.rsplit("python", 1)[1] in VERSIONS}
+
+
+PYTHONS = other_pythons()
+
+
+def frames_of(site, language="python"):
+    return tuple((frame["file"], frame["line"], frame["function"]) for frame in site["frames"]
+                 if frame["language"] == language)
+
+
+def expected_stacks(output, depth=64):
+    """What places.py printed; its own stack() is not among the frames, the shim keeps `depth` of them."""
+    stacks = collections.Counter()
+    for line in output.decode("utf-8", "surrogateescape").splitlines():
+        stacks[tuple(tuple(frame) for frame in json.loads(line))[:depth]] += 1
+    return stacks
+
+
+def recorded_stacks(parsed):
+    """Without the frames of psycopg2's own module, which the program cannot see from where it looks."""
+    stacks = collections.Counter()
+    for site in parsed["sites"]:
+        frames = frames_of(site)
+        while frames and "/psycopg2/" in frames[0][0]:
+            frames = frames[1:]
+        stacks[frames] += site["attempts"]
+    return stacks
+
+
+def check_stacks(run, parsed, depth=64):
+    expected, recorded = expected_stacks(run.stdout, depth), recorded_stacks(parsed)
+    check(sum(expected.values()) > 0, "the program took connections")
+    missing, extra = expected - recorded, recorded - expected
+    check(not missing and not extra, "missing: %r\nnot expected: %r" % (dict(missing), dict(extra)))
+
+
+def take(python, driver, kinds, db, depth=64, options=(), **more):
+    run = run_with_shim([python] + list(options) + [PLACES, driver] + kinds, db=db,
+                        env=dict({"PQLEASE_SCRIPT_FRAMES": depth}, **more)).check_status(0)
+    parsed = run.report()
+    check_stacks(run, parsed, depth)
+    check_equal([], [reason for reason in parsed["trust"]["reasons"] if "frames" in reason], "reasons")
+    check_server_agrees(parsed, db)
+    return run, parsed
+
+
+def check_order(parsed):
+    """A stack reads from libpq's caller outwards to the script's main: no interpreter frame stands between them."""
+    for site in parsed["sites"]:
+        languages = [frame["language"] for frame in site["frames"]]
+        check(languages[0] == "native", "the innermost frame is the driver's: %r" % languages)
+        modules = [os.path.basename(frame["module"] or "") for frame in site["frames"] if frame["language"] == "native"]
+        check(not any(module.startswith(("python3", "libpython")) for module in modules),
+              "interpreter among %r" % modules)
+
+
+@test
+def psycopg2_on_the_systems_python():
+    db = cluster.fresh_database()
+    run, parsed = take(PYTHON, "psycopg2", [kind for kind in KINDS if kind != "fork"], db)
+    check_order(parsed)
+
+
+@test
+def a_leak_is_reported_at_its_line():
+    db = cluster.fresh_database()
+    run, parsed = take(PYTHON, "ctypes", ["plain"], db)
+    check(parsed["findings"], "nothing was finished")
+    for finding in parsed["findings"]:
+        site = [site for site in parsed["sites"] if site["id"] == finding["site"]][0]
+        check_equal("python", site["language"], "language")
+        check_equal(PLACES, site["application_frame"]["file"], "file of the application frame")
+    lines = {frames[0][1]: frames[0][2] for frames in expected_stacks(run.stdout)}
+    shown = pqlease("report", run.ledger).check_status(0).stdout.decode()
+    for line, name in lines.items():
+        check_in("places.py:%d %s" % (line, name), " ".join(shown.split()), "text report")
+
+
+@test
+def ctypes_on_the_systems_python():
+    for driver in ("ctypes", "pydll"):
+        db = cluster.fresh_database()
+        run, parsed = take(PYTHON, driver, KINDS, db)
+        check_order(parsed)
+
+
+@test
+def the_other_versions_that_are_here():
+    for version in VERSIONS:
+        if version not in PYTHONS:
+            print("# python %s is not here: not tested" % version)
+            continue
+        for driver in ("ctypes", "pydll"):
+            db = cluster.fresh_database()
+            take(PYTHONS[version], driver, KINDS, db)
+        print("# python %s: %s" % (version, PYTHONS[version]))
+
+
+@test
+def greenlets():
+    db = cluster.fresh_database()
+    take(PYTHON, "psycopg2", ["greenlet", "thread"], db)
+
+
+@test
+def without_site_and_environment():
+    db = cluster.fresh_database()
+    take(PYTHON, "ctypes", ["plain"], db, options=["-I", "-S"])
+
+
+@test
+def a_renamed_interpreter():
+    for version, python in [("system", os.path.realpath(PYTHON))] + sorted(PYTHONS.items()):
+        if version != "system" and not os.path.exists(os.path.join(os.path.dirname(python), "..", "lib")):
+            continue
+        renamed = os.path.join(ledger_directory(), "worker")
+        shutil.copy(os.path.realpath(python), renamed)
+        home = {"PYTHONHOME": os.path.dirname(os.path.dirname(python))} if version != "system" else {}
+        take(renamed, "ctypes", ["plain"], cluster.fresh_database(), **home)
+
+
+@test
+def a_deep_recursion_is_cut_and_said():
+    for depth in (1, 32, 64):
+        db = cluster.fresh_database()
+        run, parsed = take(PYTHON, "ctypes", ["deep"], db, depth=depth)
+        cut = {frames_of(site)[0][2]: site["truncated"] for site in parsed["sites"]}
+        check(cut["method"], "a stack of 1000 calls is marked as cut: %r" % cut)
+
+
+@test
+def depth_nought_reads_none_and_says_so():
+    db = cluster.fresh_database()
+    run = run_with_shim([PYTHON, PLACES, "ctypes", "plain"], db=db, env={"PQLEASE_SCRIPT_FRAMES": 0}).check_status(0)
+    parsed = run.report()
+    check(all(frames_of(site) == () for site in parsed["sites"]), "no script frames")
+    check(any("PQLEASE_SCRIPT_FRAMES is 0" in reason for reason in parsed["trust"]["reasons"]), parsed["trust"])
+
+
+@test
+def without_native_frames():
+    db = cluster.fresh_database()
+    take(PYTHON, "ctypes", ["plain", "thread"], db, PQLEASE_STACK_DEPTH=0)
+
+
+@test
+def seen_again_is_the_same_site():
+    """One place, many times: one site, whatever the interpreter did in between."""
+    db = cluster.fresh_database()
+    program = "import sys; sys.argv = ['x', 'ctypes']; exec(open(%r).read())\nfor _ in range(50): function()" % PLACES
+    run = run_with_shim([PYTHON, "-c", program], db=db, env={"PQLEASE_SCRIPT_FRAMES": 64}).check_status(0)
+    parsed = run.report()
+    check_stacks(run, parsed)
+    many = [site for site in parsed["sites"] if site["attempts"] == 50]
+    check_equal(1, len(many), "sites with all of the 50 connections")
+
+
+main()
