@@ -124,6 +124,59 @@ def the_other_versions_that_are_here():
 
 
 @test
+def sub_interpreters():
+    """A state of its own: found while the interpreter's lock is held."""
+    for version, python in [("system", PYTHON)] + sorted(PYTHONS.items()):
+        if version not in ("3.6", "3.7"): # without the module that makes them
+            take(python, "pydll", ["plain", "sub_interpreter", "thread"], cluster.fresh_database())
+
+
+def embedding_libraries():
+    """{library: PYTHONHOME or None}"""
+    found = {path: None for path in glob.glob("/usr/lib/*-linux-gnu/libpython3.11.so.1.0")}
+    for python in PYTHONS.values():
+        home = os.path.dirname(os.path.dirname(python))
+        found.update({path: home for path in glob.glob(os.path.join(home, "lib", "libpython3.*.so.1.0"))})
+    return found
+
+
+@test
+def embedded_in_a_program():
+    """Opened at run time: met at the first stack that leads through it. The program's own frames are outermost."""
+    libraries = embedding_libraries()
+    check(any(path.startswith("/usr/lib/") for path in libraries), "the system's libpython is here")
+    for library, home in sorted(libraries.items()):
+        for program in ("embed_python", "embed_python.O2"):
+            db = cluster.fresh_database()
+            environment = {"PQLEASE_SCRIPT_FRAMES": 64, "PQLEASE_STACK_DEPTH": 64}
+            if home:
+                environment["PYTHONHOME"] = home
+            run = run_with_shim([fixture(program), library, PLACES, "ctypes", "plain", "recursion", "callback"], db=db,
+                                env=environment).check_status(0)
+            parsed = run.report()
+            check_stacks(run, parsed)
+            for site in parsed["sites"]:
+                functions = [frame["function"] for frame in site["frames"]]
+                last_script = max(i for i, frame in enumerate(site["frames"]) if frame["language"] == "python")
+                check("main" in functions[last_script:], "%s: main behind the script: %r" % (library, functions))
+                check("app::Engine::run(char const*)" in functions, "the C++ frame: %r" % functions)
+
+
+@test
+def a_callback_out_of_native_code():
+    """Script, native code, script: the frames stand in this order."""
+    for version, python in [("system", PYTHON)] + sorted(PYTHONS.items()):
+        db = cluster.fresh_database()
+        run, parsed = take(python, "ctypes", ["callback"], db, PQLEASE_STACK_DEPTH=64)
+        for site in parsed["sites"]:
+            names = [frame["function"] for frame in site["frames"]]
+            if "comparing" in names:
+                between = site["frames"][names.index("comparing") + 1:names.index("kind_callback")]
+                modules = [os.path.basename(frame["module"] or "") for frame in between]
+                check("libc.so.6" in modules, "python %s: %r" % (version, names))
+
+
+@test
 def greenlets():
     db = cluster.fresh_database()
     take(PYTHON, "psycopg2", ["greenlet", "thread"], db)
