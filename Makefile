@@ -188,7 +188,7 @@ test-unit: $(UNIT_TESTS) ## build and run the unit tests
 	@$(run_tests) $(UNIT_TESTS)
 
 .PHONY: test-integration
-test-integration: all $(FIXTURES) ## build and run the tests against a real server
+test-integration: all unit-programs $(FIXTURES) ## build and run the tests against a real server
 	@$(run_tests) $(INTEGRATION_TESTS)
 
 .PHONY: test-sanitize

@@ -15,13 +15,13 @@ static const char help[] =
 	"usage: pqlease report [OPTIONS] [LEDGER]\n\n"
 	"Reports on LEDGER, live or finished; without LEDGER on the newest one of this user in /dev/shm.\n"
 	"Exits 0 whenever a report was printed, 2 if there is none to print.\n\n"
-	"  --format=FORMAT  text (default) or json\n"
+	"  --format=FORMAT  text (default) or another, see below\n"
 	"  -o FILE          write the report to FILE, whole or not at all, instead of to standard "
 	"output\n" JUDGE_OPTIONS_HELP(
 		"        ") "  --full           whole stacks, all processes and pools, evidence\n"
 			    "  --color=WHEN     auto (default), always or never; NO_COLOR is respected\n"
 			    "  --help           this text\n"
-			    "  --version        the version\n";
+			    "  --version        the version\n" REPORT_OUTPUTS_HELP;
 
 enum { OPTION_FORMAT = OPTIONS_LONG_ONLY, OPTION_FULL, OPTION_COLOR };
 
@@ -29,20 +29,14 @@ static const struct option report_options[] = {{"format", required_argument, NUL
 					       {"full", no_argument, NULL, OPTION_FULL},
 					       {"color", required_argument, NULL, OPTION_COLOR},
 					       JUDGE_OPTIONS,
+					       REPORT_OUTPUTS_OPTIONS,
 					       OPTIONS_COMMON,
 					       {NULL, 0, NULL, 0}};
-
-static bool take_format(const char *name, struct report_command_request *request) {
-	if (render_find_format(name, &request->format))
-		return true;
-	options_error("--format", "'%s' is none of text, json", name);
-	return false;
-}
 
 static bool take_option(int option, struct report_command_request *request) {
 	switch (option) {
 	case OPTION_FORMAT:
-		return take_format(optarg, request);
+		return report_outputs_parse_format("--format", optarg, &request->format);
 	case 'o':
 		request->output_path = optarg;
 		return true;
@@ -52,6 +46,8 @@ static bool take_option(int option, struct report_command_request *request) {
 	case OPTION_COLOR:
 		return options_parse_color(optarg, &request->color);
 	default:
+		if (report_outputs_is_one(option))
+			return report_outputs_take(&request->outputs, option, optarg);
 		return judge_options_is_one(option) && judge_options_take(request->judge, option, optarg);
 	}
 }

@@ -26,19 +26,19 @@ static const char help[] =
 	"COMMAND's own: 128+N if killed by signal N, 126 not executable, 127 not found.\n\n"
 	"  -o LEDGER            keep the ledger there, not in /dev/shm; an ended one is replaced\n"
 	"  --role NAME          label the processes of this run\n"
-	"  --report=FORMAT      text (default), json or none\n"
+	"  --report=FORMAT      text (default), another, see below, or none\n"
 	"  --report-file FILE   write the report there instead of to stderr\n" JUDGE_OPTIONS_HELP(
 		"            ") "  --full               whole stacks\n"
 				"  --color=WHEN         auto, always or never\n"
-				"  --help               this text\n";
-
-enum run_report { RUN_REPORT_TEXT, RUN_REPORT_JSON, RUN_REPORT_NONE, RUN_REPORT_COUNT };
+				"  --help               this text\n" REPORT_OUTPUTS_HELP;
 
 struct run_plan {
 	const char *ledger_path; /* as given, or NULL */
 	const char *role;
 	const char *report_path;
-	enum run_report report;
+	bool is_silent; /* --report=none */
+	enum render_format format;
+	struct report_outputs outputs;
 	enum options_color color;
 	bool is_full;
 	struct judge_options judge;
@@ -57,18 +57,13 @@ static const struct option run_options[] = {{"role", required_argument, NULL, OP
 					    {"full", no_argument, NULL, OPTION_FULL},
 					    {"color", required_argument, NULL, OPTION_COLOR},
 					    JUDGE_OPTIONS,
+					    REPORT_OUTPUTS_OPTIONS,
 					    OPTIONS_COMMON,
 					    {NULL, 0, NULL, 0}};
 
 static bool parse_report(struct run_plan *plan, const char *value) {
-	static const char *const names[RUN_REPORT_COUNT] = {"text", "json", "none"};
-	for (int i = 0; i < RUN_REPORT_COUNT; i++)
-		if (strcmp(value, names[i]) == 0) {
-			plan->report = (enum run_report)i;
-			return true;
-		}
-	options_error("--report", "'%s' is none of text, json, none", value);
-	return false;
+	plan->is_silent = strcmp(value, "none") == 0;
+	return plan->is_silent || report_outputs_parse_format("--report", value, &plan->format);
 }
 
 static bool take_option(struct run_plan *plan, int option) {
@@ -90,6 +85,8 @@ static bool take_option(struct run_plan *plan, int option) {
 	case OPTION_COLOR:
 		return options_parse_color(optarg, &plan->color);
 	default:
+		if (report_outputs_is_one(option))
+			return report_outputs_take(&plan->outputs, option, optarg);
 		return judge_options_is_one(option) && judge_options_take(&plan->judge, option, optarg);
 	}
 }
@@ -101,7 +98,7 @@ static bool check_report_file(const struct run_plan *plan) {
 	char directory[PATH_MAX];
 	struct stat file;
 	const char *path = plan->report_path;
-	if (!path || plan->report == RUN_REPORT_NONE)
+	if (!path || plan->is_silent)
 		return true;
 	int error = 0;
 	if (stat(path, &file) == 0) {
@@ -273,13 +270,12 @@ static const char *explain_unrecorded(const struct run_plan *plan, struct arena 
 
 /* A report that fails has said so; COMMAND's status stands. */
 static void write_report(struct run_plan *plan, const struct ledger_keeper *keeper) {
-	static const enum render_format formats[RUN_REPORT_COUNT] = {
-		[RUN_REPORT_TEXT] = RENDER_TEXT, [RUN_REPORT_JSON] = RENDER_JSON};
 	struct arena arena = {NULL};
 	struct report_command_request request = {.ledger_path = keeper->path,
-						 .format = formats[plan->report],
-						 .stream = stderr,
-						 .output_path = plan->report_path,
+						 .format = plan->format,
+						 .stream = plan->is_silent ? NULL : stderr,
+						 .output_path = plan->is_silent ? NULL : plan->report_path,
+						 .outputs = plan->outputs,
 						 .is_full = plan->is_full,
 						 .color = plan->color,
 						 .settings = report_settings_standard(),
@@ -293,11 +289,14 @@ static void write_report(struct run_plan *plan, const struct ledger_keeper *keep
 
 /* Without a report: silent, unless COMMAND was out of reach, which its user cannot know otherwise. Symbols are kept
  * in the ledger all the same: tomorrow the program may be another one. */
-static void finish_silently(const struct run_plan *plan, const struct ledger_keeper *keeper) {
+static void finish_silently(struct run_plan *plan, const struct ledger_keeper *keeper) {
 	char reason[3 * PATH_MAX];
 	const struct report_command_request symbols_only = {.ledger_path = keeper->path,
 							    .settings = report_settings_standard()};
-	report_command_write(&symbols_only, NULL);
+	if (plan->outputs.count > 0)
+		write_report(plan, keeper);
+	else
+		report_command_write(&symbols_only, NULL);
 	if (!ledger_keeper_has_processes(keeper) && *target_explain(&plan->target, reason, sizeof reason))
 		options_error("nothing was recorded", "%s", reason);
 }
@@ -319,7 +318,7 @@ static int run_and_report(struct run_plan *plan, struct ledger_keeper *keeper) {
 					  end.signal_number);
 	child_reap(&child);
 	ledger_keeper_mark_ended(keeper, end.status, end.signal_number);
-	if (plan->report == RUN_REPORT_NONE)
+	if (plan->is_silent)
 		finish_silently(plan, keeper);
 	else
 		write_report(plan, keeper);
@@ -351,7 +350,7 @@ static int run(struct run_plan *plan) {
 }
 
 int cmd_run(int argc, char **argv) {
-	struct run_plan plan = {.report = RUN_REPORT_TEXT};
+	struct run_plan plan = {.format = RENDER_TEXT};
 	int option;
 	while ((option = options_next(argc, argv, "+:o:hV", run_options)) != -1) {
 		if (option == OPTIONS_HELP)

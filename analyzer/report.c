@@ -7,6 +7,7 @@
 
 #include "analyzer/instant.h"
 #include "analyzer/pool_load.h"
+#include "analyzer/report_tests.h"
 #include "analyzer/rules/rule.h"
 #include "analyzer/server_account.h"
 #include "analyzer/site_groups.h"
@@ -515,7 +516,7 @@ static const struct report_example *build_examples(const struct building *buildi
 						      .backend_pid = known_number(from->backend_pid),
 						      .taken = instant_of(building, from->taken_ns),
 						      .age = seconds_of((double)from->age_ns),
-						      .test = known_text(from->test),
+						      .test = report_tests_name(building->arena, from->test),
 						      .taken_site = site_id(building, from->taken_site)};
 	}
 	return examples;
@@ -566,6 +567,7 @@ void report_build(struct report *report, const struct model *model, struct symbo
 	if (building.settings.server != NULL)
 		server_account_fill(report, model, building.settings.server, building.settings.server_before);
 	build_findings(&building);
+	report_tests_build(report, model);
 	trust_judge(&report->trust, &report->arena, model, building.settings.unrecorded_reason);
 	verdict_give(&report->verdict, &report->arena, report);
 }

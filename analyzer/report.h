@@ -208,6 +208,12 @@ struct report_finding {
 	size_t example_count;
 };
 
+/* A test that attempts were made in; only those whose detail is still there are counted. */
+struct report_test {
+	const char *name; /* as its framework names it, without pytest's phase */
+	int64_t attempts;
+};
+
 struct report_lease {
 	int64_t pid;
 	int64_t backend_pid;
@@ -273,6 +279,8 @@ struct report {
 	size_t site_count;
 	struct report_finding *findings;
 	size_t finding_count;
+	struct report_test *tests; /* in the order of their first attempts */
+	size_t test_count;
 	struct report_lease *open_leases;
 	size_t open_lease_count;
 	struct report_server *server;          /* NULL: not asked */

@@ -17,11 +17,18 @@ static int report_unreadable(const char *path, enum ledger_reader_status status)
 	return OPTIONS_EXIT_CANNOT;
 }
 
+static struct render_options render_options_of(const struct report_command_request *request) {
+	return (struct render_options){.is_full = request->is_full,
+				       .source_root = report_outputs_root(&request->outputs)};
+}
+
 static int write_to_stream(const struct report_command_request *request, const struct report *report,
 			   FILE *stream, int descriptor) {
-	struct render_options options = {.is_full = request->is_full,
-					 .use_colors = options_use_color(request->color, descriptor)};
+	struct render_options options = render_options_of(request);
+	options.use_colors = options_use_color(request->color, descriptor);
 	render_report(request->format, report, &options, stream);
+	if (request->format == RENDER_GITHUB && !report_outputs_summarise_job(report, &options))
+		return OPTIONS_EXIT_CANNOT;
 	return fflush(stream) == 0 && !ferror(stream) ? OPTIONS_EXIT_OK : OPTIONS_EXIT_CANNOT;
 }
 
@@ -68,7 +75,10 @@ static int report_model(const struct report_command_request *request, const stru
 	struct report report;
 	struct symbol_source *symbols = symbol_source_open(request->ledger_path, model->mapped_bytes, NULL);
 	report_build(&report, model, symbols, &request->settings);
+	struct render_options options = render_options_of(request);
 	int code = write_report(request, &report);
+	if (!report_outputs_write(&request->outputs, &report, &options))
+		code = OPTIONS_EXIT_CANNOT;
 	if (code == OPTIONS_EXIT_OK && outcome != NULL)
 		fill_outcome(outcome, &report);
 	report_release(&report);

@@ -11,6 +11,7 @@
 #include "analyzer/judge_options.h"
 #include "analyzer/options.h"
 #include "analyzer/render/render.h"
+#include "analyzer/report_outputs.h"
 #include "analyzer/report_settings.h"
 
 struct report_command_request {
@@ -19,6 +20,7 @@ struct report_command_request {
 	FILE *stream;            /* where the report goes if output_path is NULL */
 	const char *output_path; /* a file that then exists whole or is as it was before; with neither, only
 				  * the symbols are kept */
+	struct report_outputs outputs; /* written besides */
 	bool is_full;
 	enum options_color color;
 	struct report_settings settings;

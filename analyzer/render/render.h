@@ -10,11 +10,24 @@
 
 struct report;
 
-enum render_format { RENDER_TEXT, RENDER_JSON, RENDER_FORMAT_COUNT };
+enum render_format {
+	RENDER_TEXT,
+	RENDER_JSON,
+	RENDER_MARKDOWN,
+	RENDER_JUNIT,
+	RENDER_SARIF,
+	RENDER_GITHUB,
+	RENDER_GITLAB,
+	RENDER_FORMAT_COUNT
+};
+
+/* For messages and help. */
+#define RENDER_FORMAT_NAMES "text, json, markdown, junit, sarif, github, gitlab"
 
 struct render_options {
-	bool is_full;    /* whole stacks */
-	bool use_colors; /* terminal colours, for formats that have any */
+	bool is_full;            /* whole stacks */
+	bool use_colors;         /* terminal colours, for formats that have any */
+	const char *source_root; /* absolute; files below it are named relative to it. NULL: as they are */
 };
 
 /* False if the name is of no format that exists. */

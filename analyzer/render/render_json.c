@@ -7,6 +7,7 @@
 
 #include "analyzer/options.h"
 #include "analyzer/render/json_fields.h"
+#include "analyzer/render/json_text.h"
 #include "analyzer/report.h"
 #include "analyzer/text.h"
 
@@ -14,16 +15,6 @@
 enum { DUMP_FLAGS = JSON_REAL_PRECISION(15) };
 
 /* ---- Values ----------------------------------------------------------------------------------- */
-
-/* jansson refuses what is not UTF-8; hardly anything is not. */
-static json_t *text_value(const char *text) {
-	struct arena arena = {NULL};
-	json_t *value = text != NULL ? json_string(text) : json_null();
-	if (value == NULL)
-		value = json_string(text_valid_utf8(&arena, text));
-	arena_release(&arena);
-	return value;
-}
 
 static json_t *count_value(int64_t count) {
 	return count != REPORT_UNKNOWN ? json_integer(count) : json_null();
@@ -40,7 +31,7 @@ static json_t *flag_value(int64_t flag) {
 static json_t *text_list(const char *const *texts, size_t count) {
 	json_t *list = json_array();
 	for (size_t i = 0; i < count; i++)
-		json_array_append_new(list, text_value(texts[i]));
+		json_array_append_new(list, json_text_value(texts[i]));
 	return list;
 }
 
@@ -73,7 +64,7 @@ static json_t *field_value(const struct json_field *field, const void *member) {
 	case FIELD_REAL:
 		return real_value(*(const double *)member);
 	case FIELD_TEXT:
-		return text_value(*(const char *const *)member);
+		return json_text_value(*(const char *const *)member);
 	case FIELD_BOOL:
 		return json_boolean(*(const bool *)member);
 	case FIELD_FLAG:
@@ -189,6 +180,9 @@ static const struct json_field example_fields[] = {FIELD(COUNT, report_example, 
 						   FIELD(COUNT, report_example, taken_site),
 						   FIELD_END};
 
+static const struct json_field test_fields[] = {FIELD(TEXT, report_test, name),
+						FIELD(COUNT, report_test, attempts), FIELD_END};
+
 static const struct json_field lease_fields[] = {FIELD(COUNT, report_lease, pid),
 						 FIELD(COUNT, report_lease, backend_pid),
 						 FIELD(COUNT, report_lease, thread),
@@ -245,8 +239,8 @@ static json_t *tool_value(void) {
 
 static json_t *run_value(const struct report_run *run) {
 	json_t *object = json_object();
-	json_object_set_new(object, "id", text_value(run->id));
-	json_object_set_new(object, "host", text_value(run->host));
+	json_object_set_new(object, "id", json_text_value(run->id));
+	json_object_set_new(object, "host", json_text_value(run->host));
 	json_object_set_new(object, "command", text_list(run->command, run->command_count));
 	add_fields(object, run_fields, run);
 	return object;
@@ -258,9 +252,9 @@ static json_t *verdict_value(const struct report_verdict *verdict) {
 	for (size_t i = 0; i < verdict->evidence_count; i++)
 		json_object_set_new(evidence, verdict->evidence[i].key,
 				    count_value(verdict->evidence[i].value));
-	json_object_set_new(object, "cause", text_value(verdict->cause));
+	json_object_set_new(object, "cause", json_text_value(verdict->cause));
 	json_object_set_new(object, "candidates", text_list(verdict->candidates, verdict->candidate_count));
-	json_object_set_new(object, "message", text_value(verdict->message));
+	json_object_set_new(object, "message", json_text_value(verdict->message));
 	json_object_set_new(object, "evidence", evidence);
 	json_object_set_new(object, "advice", text_list(verdict->advice, verdict->advice_count));
 	return object;
@@ -283,10 +277,10 @@ static json_t *line_value(const struct site_frame *frame) {
 static json_t *frame_value(const struct site_frame *frame) {
 	json_t *object = json_object();
 	json_object_set_new(object, "language", json_string(model_language_name(frame->language)));
-	json_object_set_new(object, "function", text_value(frame->function));
-	json_object_set_new(object, "file", text_value(frame->file));
+	json_object_set_new(object, "function", json_text_value(frame->function));
+	json_object_set_new(object, "file", json_text_value(frame->file));
 	json_object_set_new(object, "line", line_value(frame));
-	json_object_set_new(object, "module", text_value(frame->module));
+	json_object_set_new(object, "module", json_text_value(frame->module));
 	json_object_set_new(object, "offset",
 			    frame->language == MODEL_NATIVE ? json_integer((json_int_t)frame->offset)
 							    : json_null());
@@ -299,10 +293,10 @@ static json_t *application_frame_value(const struct report_site *site) {
 	if (frame == NULL)
 		return json_null();
 	json_t *object = json_object();
-	json_object_set_new(object, "function", text_value(frame->function));
-	json_object_set_new(object, "file", text_value(frame->file));
+	json_object_set_new(object, "function", json_text_value(frame->function));
+	json_object_set_new(object, "file", json_text_value(frame->file));
 	json_object_set_new(object, "line", line_value(frame));
-	json_object_set_new(object, "module", text_value(frame->module));
+	json_object_set_new(object, "module", json_text_value(frame->module));
 	json_object_set_new(object, "fallback", json_boolean(site->frames->is_fallback));
 	return object;
 }
@@ -315,9 +309,9 @@ static json_t *site_value(const void *element) {
 	for (size_t i = 0; i < site->frames->count; i++)
 		json_array_append_new(frames, frame_value(&site->frames->frames[i]));
 	json_object_set_new(object, "id", json_integer(site->id));
-	json_object_set_new(object, "fingerprint", text_value(site->fingerprint));
+	json_object_set_new(object, "fingerprint", json_text_value(site->fingerprint));
 	json_object_set_new(object, "language",
-			    application != NULL ? text_value(model_language_name(application->language))
+			    application != NULL ? json_text_value(model_language_name(application->language))
 						: json_null());
 	json_object_set_new(object, "application_frame", application_frame_value(site));
 	json_object_set_new(object, "frames", frames);
@@ -345,16 +339,16 @@ static json_t *finding_value(const void *element) {
 	const struct report_finding *from = element;
 	const struct finding *finding = from->finding;
 	json_t *object = json_object();
-	json_object_set_new(object, "kind", text_value(finding->kind));
-	json_object_set_new(object, "level", text_value(finding_level_name(finding->level)));
-	json_object_set_new(object, "certainty", text_value(finding_certainty_name(finding->certainty)));
-	json_object_set_new(object, "fingerprint", text_value(finding->fingerprint));
+	json_object_set_new(object, "kind", json_text_value(finding->kind));
+	json_object_set_new(object, "level", json_text_value(finding_level_name(finding->level)));
+	json_object_set_new(object, "certainty", json_text_value(finding_certainty_name(finding->certainty)));
+	json_object_set_new(object, "fingerprint", json_text_value(finding->fingerprint));
 	json_object_set_new(object, "count", json_integer((json_int_t)finding->count));
 	json_object_set_new(object, "site", count_value(from->site));
 	json_object_set_new(object, "pool", count_value(from->pool));
-	json_object_set_new(object, "first", text_value(from->first));
-	json_object_set_new(object, "last", text_value(from->last));
-	json_object_set_new(object, "message", text_value(finding->message));
+	json_object_set_new(object, "first", json_text_value(from->first));
+	json_object_set_new(object, "last", json_text_value(from->last));
+	json_object_set_new(object, "message", json_text_value(finding->message));
 	json_object_set_new(object, "evidence", evidence_value(from));
 	return object;
 }
@@ -420,6 +414,10 @@ static json_t *process_value(const void *process) {
 	return object_of(process_fields, process);
 }
 
+static json_t *test_value(const void *test) {
+	return object_of(test_fields, test);
+}
+
 static json_t *lease_value(const void *lease) {
 	return object_of(lease_fields, lease);
 }
@@ -454,6 +452,7 @@ void render_json(const struct report *report, const struct render_options *optio
 	WRITE_LIST(&writing, report, "sites", site_value, sites, site_count);
 	WRITE_LIST(&writing, report, "findings", finding_value, findings, finding_count);
 	WRITE_LIST(&writing, report, "open_leases", lease_value, open_leases, open_lease_count);
+	WRITE_LIST(&writing, report, "tests", test_value, tests, test_count);
 	write_member(&writing, "snapshots", json_array());
 	write_member(&writing, "server", server_value(report->server));
 	fputs("\n}\n", stream);

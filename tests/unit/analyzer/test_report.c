@@ -45,7 +45,7 @@ static void release(void) {
 }
 
 static char *render(enum render_format format, bool is_full, bool use_colors) {
-	struct render_options options = {is_full, use_colors};
+	struct render_options options = {.is_full = is_full, .use_colors = use_colors};
 	char *text = NULL;
 	size_t length = 0;
 	FILE *stream = open_memstream(&text, &length);
@@ -171,6 +171,7 @@ static const char *const contract[] = {
 	"open_leases[].state "
 	"open_leases[].age open_leases[].idle_for open_leases[].site open_leases[].last_use_site "
 	"open_leases[].dedicated",
+	"tests[].name tests[].attempts",
 	"snapshots server",
 };
 
