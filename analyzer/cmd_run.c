@@ -94,12 +94,9 @@ static bool take_option(struct run_plan *plan, int option) {
 /* ---- Before COMMAND ------------------------------------------------------------------------------------ */
 
 /* Found out while COMMAND has not started yet: its work should not be done without its report. */
-static bool check_report_file(const struct run_plan *plan) {
+static bool check_file(const char *path) {
 	char directory[PATH_MAX];
 	struct stat file;
-	const char *path = plan->report_path;
-	if (!path || plan->is_silent)
-		return true;
 	int error = 0;
 	if (stat(path, &file) == 0) {
 		error = S_ISDIR(file.st_mode) ? EISDIR : access(path, W_OK) == 0 ? 0 : errno;
@@ -112,6 +109,13 @@ static bool check_report_file(const struct run_plan *plan) {
 	if (error != 0)
 		options_error(path, "%s", strerror(error));
 	return error == 0;
+}
+
+static bool check_report_files(const struct run_plan *plan) {
+	bool is_fine = !plan->report_path || plan->is_silent || check_file(plan->report_path);
+	for (size_t i = 0; is_fine && i < plan->outputs.count; i++)
+		is_fine = check_file(plan->outputs.output[i].path);
+	return is_fine;
 }
 
 static int report_start_failure(const char *command, int error) {
@@ -337,7 +341,7 @@ static int run(struct run_plan *plan) {
 		return report_start_failure(plan->command[0], error);
 	if (is_inside_live_run(plan))
 		return become_command(plan);
-	if (!check_report_file(plan) || !create_ledger(plan, &keeper))
+	if (!check_report_files(plan) || !create_ledger(plan, &keeper))
 		return OPTIONS_EXIT_CANNOT;
 	if (!keeper.header)
 		return become_command(plan);

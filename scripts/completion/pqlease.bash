@@ -3,8 +3,8 @@
 _pqlease() {
 	local current=${COMP_WORDS[COMP_CWORD]} command=${COMP_WORDS[1]} i
 	local -A options=(
-		[run]="-o --role --report=text --report=json --report=none --report-file --limit --server --full --color= --help --version"
-		[report]="--format=text --format=json -o --limit --server --full --color= --help --version"
+		[run]="-o --role --report=text --report=json --report=markdown --report=junit --report=sarif --report=github --report=gitlab --report=none --output --source-root --report-file --limit --server --full --color= --help --version"
+		[report]="--format=text --format=json --format=markdown --format=junit --format=sarif --format=github --format=gitlab --output --source-root -o --limit --server --full --color= --help --version"
 		[doctor]="--help --version"
 		[ls]="--prune --dir --help --version"
 	)
