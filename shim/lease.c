@@ -7,6 +7,7 @@
 #include "shim/owner_thread.h"
 #include "shim/process.h"
 #include "shim/site.h"
+#include "shim/test_name.h"
 
 /* ---- The attempt in flight on this thread -------------------------------------------------------------------- */
 
@@ -125,7 +126,7 @@ static void fill_lease(struct ledger_lease *lease, const struct recording *now,
 	lease->site = call->account.site;
 	lease->pool = LEDGER_POOL_OTHER;
 	lease->role = now->role;
-	lease->test = now->test;
+	lease->test = test_name_here(now->ledger, lease->thread == now->pid);
 	lease->flags = is_async(call->kind) ? LEDGER_LEASE_ASYNC : 0;
 	lease->begun_ns = call->begun_ns;
 	lease->attempt_begun_ns = call->begun_ns;

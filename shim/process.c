@@ -21,6 +21,7 @@
 #include "shim/settings.h"
 #include "shim/stack.h"
 #include "shim/stack_table.h"
+#include "shim/test_name.h"
 
 /* Registers a handler that runs after all others, even other libraries' destructors (with a NULL dso
  * handle it belongs to no object). From the Itanium C++ ABI, section 3.3.5. */
@@ -182,7 +183,6 @@ static void fill_record(struct ledger_header *ledger, struct ledger_process *rec
 	record->role = ledger_intern_string(ledger, settings.role[0] ? settings.role : role);
 	record->container = container_id(ledger);
 	record->setting_problem = ledger_intern_string(ledger, settings.problem);
-	record->test = ledger_intern_string(ledger, settings.test);
 	record->started_ns = started_ns(identity->start_ticks);
 	record->attached_ns = ledger_now_ns();
 	if (settings.problem[0])
@@ -245,7 +245,6 @@ static bool attach_to(struct ledger_header *ledger, bool is_forked) {
 				       .process = process,
 				       .generation = atomic_fetch_add(&generation, 1) + 1,
 				       .role = record->role,
-				       .test = record->test,
 				       .pid = identity.pid,
 				       .tracks_uses = settings.uses != 0};
 	return true;
@@ -474,6 +473,7 @@ int32_t process_thread_id(void) {
 
 static void start_recording(char **environment) {
 	settings_read(&settings, environment);
+	test_name_init(environment, settings.test);
 	if (settings.is_disabled)
 		return;
 	if (settings.problem[0])

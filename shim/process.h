@@ -16,7 +16,6 @@ struct recording {
 	uint32_t
 		generation; /* 1 in the first process image, more in forked children: tells inherited things */
 	uint32_t role;      /* string ids */
-	uint32_t test;
 	int32_t pid;
 	bool tracks_uses;
 };

@@ -106,11 +106,9 @@ static struct test_case *find_test(struct junit *junit, const char *test) {
 	char *to = class_name;
 	for (const char *at = test; at < separator; at++) {
 		if (strncmp(at, ".py::", 5) == 0)
-			at += 4, *to++ = '.';
+			at += 2;
 		else if (strncmp(at, "::", 2) == 0)
 			at += 1, *to++ = '.';
-		else if (strncmp(at, ".py", 3) == 0 && at + 3 == separator)
-			at += 2;
 		else
 			*to++ = *at == '/' ? '.' : *at;
 	}
