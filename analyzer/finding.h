@@ -31,8 +31,12 @@ struct finding_example {
 	uint32_t taken_site; /* where it was taken, which may be elsewhere than the finding */
 };
 
+/* What a finding is about. */
+enum finding_scope { FINDING_OF_SITE, FINDING_OF_POOL, FINDING_OF_RUN };
+
 struct finding {
 	const char *kind;
+	enum finding_scope scope;
 	unsigned rank; /* of the kind: what matters more has the lower one */
 	enum finding_level level;
 	enum finding_certainty certainty;

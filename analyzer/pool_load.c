@@ -5,6 +5,9 @@
 #include <math.h>
 #include <string.h>
 
+#include "analyzer/pool_plateau.h"
+#include "analyzer/server_witness.h"
+
 /* ---- Capacity ----------------------------------------------------------------------------------- */
 
 static const struct report_capacity *said_of(const struct report_settings *settings, const char *role) {
@@ -30,6 +33,35 @@ static void take_configured(struct report_pool *pool, const struct report_settin
 	pool->capacity_source = "configured";
 }
 
+static void take_inferred(struct report_pool *pool, const struct model *model, const int64_t *takers) {
+	int64_t capacity = pool_plateau_capacity(&model->pools[pool->number], takers[pool->number]);
+	if (pool->capacity != REPORT_UNKNOWN || capacity == 0)
+		return;
+	pool->capacity = capacity;
+	pool->capacity_source = "inferred";
+}
+
+/* What the server grants at most, all roles together unless the role or the database has a limit of its own. */
+static void take_servers(struct report_pool *pool, const struct server_reading *server) {
+	const struct server_role *role = pool->user != NULL ? server_witness_role(server, pool->user) : NULL;
+	const struct server_database *database =
+		pool->database != NULL ? server_witness_database(server, pool->database) : NULL;
+	if (pool->capacity != REPORT_UNKNOWN || server->is_behind_pooler ||
+	    server->max_connections == SERVER_WITNESS_UNKNOWN)
+		return;
+	int64_t slots = server->max_connections - server->reserved;
+	if (role != NULL && role->connection_limit != SERVER_WITNESS_UNKNOWN &&
+	    role->connection_limit < slots)
+		slots = role->connection_limit;
+	if (database != NULL && database->connection_limit != SERVER_WITNESS_UNKNOWN &&
+	    database->connection_limit < slots)
+		slots = database->connection_limit;
+	if (slots <= 0)
+		return;
+	pool->capacity = slots;
+	pool->capacity_source = "server";
+}
+
 /* ---- Level -------------------------------------------------------------------------------------- */
 
 const char *pool_load_status(double in_use, int64_t capacity, bool has_refused,
@@ -45,7 +77,7 @@ const char *pool_load_status(double in_use, int64_t capacity, bool has_refused,
 							   : "healthy";
 }
 
-static bool is_for_lack_of_slots(const char *class_name) {
+bool pool_load_is_for_lack_of_slots(const char *class_name) {
 	static const char *const classes[] = {"too_many_clients", "reserved_slots", "role_limit",
 					      "database_limit", "pooler_limit"};
 	for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++)
@@ -58,7 +90,7 @@ static bool is_for_lack_of_slots(const char *class_name) {
 static uint64_t last_refusal_ns(const struct model *model) {
 	uint64_t last_ns = 0;
 	for (size_t i = 0; i < model->failure_count; i++)
-		if (is_for_lack_of_slots(model->failures[i].class_name) &&
+		if (pool_load_is_for_lack_of_slots(model->failures[i].class_name) &&
 		    model->failures[i].last_ns > last_ns)
 			last_ns = model->failures[i].last_ns;
 	return last_ns;
@@ -146,6 +178,51 @@ static void fill_levels(struct report_pool *pool, const struct model *model,
 					&settings->thresholds);
 }
 
+/* ---- How it began ------------------------------------------------------------------------------- */
+
+enum { SECONDS_KEPT = 299 };
+
+static uint64_t sum_cells(const struct model_series *series, uint32_t from, uint32_t before) {
+	uint64_t sum = 0;
+	for (size_t i = 0; i < series->cell_count; i++)
+		if (series->cells[i].epoch >= from && series->cells[i].epoch < before)
+			sum += series->cells[i].value;
+	return sum;
+}
+
+/* What was open when `from` began goes on until a cell says otherwise. */
+static uint64_t most_open(const struct model_timeline *timeline, int resolution, uint32_t from) {
+	const struct model_series *open = &timeline->series[resolution][MODEL_METRIC_OPEN];
+	const struct model_series *peak = &timeline->series[resolution][MODEL_METRIC_OPEN_PEAK];
+	uint64_t most = 0;
+	for (size_t i = 0; i < open->cell_count && open->cells[i].epoch < from; i++)
+		most = open->cells[i].value;
+	for (size_t i = 0; i < peak->cell_count; i++)
+		if (peak->cells[i].epoch >= from && peak->cells[i].value > most)
+			most = peak->cells[i].value;
+	return most;
+}
+
+bool pool_load_measure_start(struct pool_load_start *start, const struct model *model, double window_s) {
+	double run_s = span_ns(model->run.created_ns, model->run.until_ns) / 1e9;
+	int resolution = run_s <= SECONDS_KEPT ? MODEL_SECONDS : MODEL_MINUTES;
+	double epoch_s = resolution == MODEL_SECONDS ? 1 : 60;
+	const struct model_series *attempts = &model->timeline.series[resolution][MODEL_METRIC_ATTEMPTS];
+	*start = (struct pool_load_start){0};
+	if (attempts->cell_count == 0)
+		return false;
+	uint32_t first = attempts->cells[0].epoch;
+	uint32_t behind = first + (uint32_t)ceil(window_s / epoch_s);
+	if (run_s < behind * epoch_s)
+		return false;
+	start->begun_ns = model->run.created_ns + (uint64_t)(first * epoch_s * 1e9);
+	start->attempts = sum_cells(attempts, first, behind);
+	start->failures =
+		sum_cells(&model->timeline.series[resolution][MODEL_METRIC_FAILURES], first, behind);
+	start->steady_peak = most_open(&model->timeline, resolution, behind);
+	return true;
+}
+
 /* ---- Sentences ---------------------------------------------------------------------------------- */
 
 static bool is_same(const char *a, const char *b) {
@@ -221,9 +298,13 @@ static double share_of(const struct report *report, const struct report_pool *po
 
 void pool_load_fill(struct report *report, const struct model *model,
 		    const struct report_settings *settings) {
+	const int64_t *takers = pool_plateau_takers(model, &report->arena);
 	for (size_t i = 0; i < report->pool_count; i++) {
 		struct report_pool *pool = &report->pools[i];
 		take_configured(pool, settings);
+		take_inferred(pool, model, takers);
+		if (settings->server != NULL)
+			take_servers(pool, settings->server);
 		fill_levels(pool, model, settings);
 		pool->share = share_of(report, pool);
 		pool->name = pool_load_name(report, pool);

@@ -18,6 +18,21 @@ void pool_load_fill(struct report *report, const struct model *model, const stru
 const char *pool_load_status(double in_use, int64_t capacity, bool has_refused,
 			     const struct thresholds *thresholds);
 
+/* Whether failures of this class mean that somebody else held what was asked for. */
+bool pool_load_is_for_lack_of_slots(const char *class_name);
+
+/* How a run began, and what came of it. */
+struct pool_load_start {
+	uint64_t begun_ns;    /* first attempt, to the second or minute */
+	uint64_t attempts;    /* within the window */
+	uint64_t failures;    /* of these */
+	uint64_t steady_peak; /* most open connections at any time behind the window */
+};
+
+/* False if nothing came behind the window, or nothing is known of it. Of a run longer than five minutes the first minute
+ * is the window. */
+bool pool_load_measure_start(struct pool_load_start *start, const struct model *model, double window_s);
+
 /* The role, with the endpoint behind it if the role has several; in the report's memory. */
 const char *pool_load_name(struct report *report, const struct report_pool *pool);
 

@@ -336,6 +336,20 @@ static double mean_open(const struct building *building) {
 	return building->observed_ns > 0 ? held_ns / building->observed_ns : NAN;
 }
 
+/* Suspects by age (rule_long_held.c) that came back, as far as the last uses are kept: at least so many. */
+static int64_t count_returned_late(const struct building *building) {
+	const struct thresholds *thresholds = &building->settings.thresholds;
+	int64_t count = 0;
+	for (size_t i = 0; i < building->model->use_count; i++) {
+		const struct model_use *use = &building->model->uses[i];
+		double length = seconds_of((double)span_ns(use->begun_ns, use->ended_ns));
+		double waiting = length - seconds_of((double)use->in_query_ns);
+		count += length >= thresholds->long_held && waiting >= thresholds->idle_in_use_warning &&
+			!use->is_dedicated && !use->is_left;
+	}
+	return use_count(building, count);
+}
+
 static void build_totals(struct building *building) {
 	const struct model *model = building->model;
 	struct report *report = building->report;
@@ -351,7 +365,7 @@ static void build_totals(struct building *building) {
 	totals->peak_in_use = use_count(building, at_least(model->run.in_use_peak, totals->in_use));
 	totals->in_use = use_count(building, totals->in_use);
 	totals->uses = use_count(building, totals->uses);
-	totals->returned_late = REPORT_UNKNOWN;
+	totals->returned_late = count_returned_late(building);
 	report->connect_time = times_of(&sum.time[MODEL_CONNECT_TIME]);
 	report->failed_time = times_of(&sum.time[MODEL_FAILED_TIME]);
 	report->hold_time = times_of(&sum.time[MODEL_HOLD_TIME]);

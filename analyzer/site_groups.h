@@ -32,7 +32,7 @@ struct site_example {
 struct site_group {
 	uint32_t site; /* the lowest site number of the group */
 	const struct site_frames *frames;
-	uint32_t *sites; /* all of them */
+	uint32_t *sites; /* all of them, ascending */
 	size_t site_count;
 	struct model_totals totals; /* counters only, no histograms */
 	struct site_left left[MODEL_LEFT_COUNT][MODEL_HOW_COUNT];

@@ -86,6 +86,8 @@ static const char *describe_site(struct text_page *page, const struct report_sit
 	const struct site_frame *frame = report_application_frame(site);
 	if (frame != NULL)
 		return describe_frame(page, frame);
+	if (finding->scope != FINDING_OF_SITE)
+		return finding->scope == FINDING_OF_POOL ? "(a pool)" : "(the whole run)";
 	return finding->site == MODEL_SITE_LOST ? "(place not recorded: the table was full)"
 						: "(stack unavailable)";
 }
@@ -140,13 +142,22 @@ static void print_taken(struct text_rendering *rendering, const struct report_fi
 	}
 }
 
+static const char *describe_place(struct text_rendering *rendering, const struct report_finding *from,
+				  const struct report_site *site) {
+	struct text_page *page = &rendering->page;
+	if (from->finding->scope != FINDING_OF_POOL || from->pool == REPORT_UNKNOWN)
+		return describe_site(page, site, from->finding);
+	return arena_text(&page->arena, "pool '%s'",
+			  text_page_fit(page, rendering->report->pools[from->pool].role, 40));
+}
+
 static void print_finding(struct text_rendering *rendering, const struct report_finding *from) {
 	struct text_page *page = &rendering->page;
 	const struct finding *finding = from->finding;
 	const struct report_site *site = report_find_site(rendering->report, from->site);
 	const char *level = arena_text(&page->arena, "%-8s ", finding_level_name(finding->level));
 	text_page_line(page, style_of_level(finding->level), level, "%s  %" PRIu64 "x  %s", finding->kind,
-		       finding->count, describe_site(page, site, finding));
+		       finding->count, describe_place(rendering, from, site));
 	text_page_wrapped(page, TEXT_PAGE_PLAIN, "         ", FINDING_INDENT, finding->message);
 	print_instants(rendering, from);
 	if (strcmp(finding->kind, "used-after-fork") == 0)

@@ -9,20 +9,18 @@
 
 enum { EXAMPLES_MAX = 8 };
 
-enum rule_scope { SCOPE_SITE, SCOPE_POOL, SCOPE_RUN };
-
 static const struct rule {
 	const char *kind;
 	rule_function *function;
 	enum finding_level level;
 	enum finding_certainty certainty;
-	enum rule_scope scope;
+	enum finding_scope scope;
 } rules[] = {
 #define SCOPED(kind, function, level, certainty, scope) \
 	{kind, function, FINDING_##level, FINDING_##certainty, scope},
-#define RULE(kind, function, level, certainty) SCOPED(kind, function, level, certainty, SCOPE_SITE)
-#define POOL_RULE(kind, function, level, certainty) SCOPED(kind, function, level, certainty, SCOPE_POOL)
-#define RUN_RULE(kind, function, level, certainty) SCOPED(kind, function, level, certainty, SCOPE_RUN)
+#define RULE(kind, function, level, certainty) SCOPED(kind, function, level, certainty, FINDING_OF_SITE)
+#define POOL_RULE(kind, function, level, certainty) SCOPED(kind, function, level, certainty, FINDING_OF_POOL)
+#define RUN_RULE(kind, function, level, certainty) SCOPED(kind, function, level, certainty, FINDING_OF_RUN)
 #include "analyzer/rules/rules.def"
 #undef RULE
 #undef SCOPED
@@ -56,6 +54,7 @@ static void fingerprint_of_pool(char fingerprint[FINDING_FINGERPRINT_BYTES], con
 
 static bool judge(const struct rule *rule, const struct rule_input *input, struct finding *finding) {
 	*finding = (struct finding){.kind = rule->kind,
+				    .scope = rule->scope,
 				    .rank = (unsigned)(rule - rules),
 				    .level = rule->level,
 				    .certainty = rule->certainty,
@@ -87,7 +86,7 @@ static void keep(struct judging *judging, struct arena *arena, const struct find
 	found->findings[found->count++] = *finding;
 }
 
-static void judge_scope(struct judging *judging, enum rule_scope scope, const struct rule_input *input) {
+static void judge_scope(struct judging *judging, enum finding_scope scope, const struct rule_input *input) {
 	for (size_t i = 0; i < RULE_COUNT; i++) {
 		struct finding finding;
 		if (rules[i].scope == scope && judge(&rules[i], input, &finding))
@@ -100,15 +99,15 @@ void rule_judge_all(struct rule_findings *findings, const struct rule_input *inp
 	struct judging judging = {.found = findings};
 	struct rule_input scoped = *input;
 	*findings = (struct rule_findings){NULL, 0};
-	judge_scope(&judging, SCOPE_RUN, &scoped);
+	judge_scope(&judging, FINDING_OF_RUN, &scoped);
 	for (size_t i = 0; i < input->report->pool_count; i++) {
 		scoped.pool = &input->report->pools[i];
-		judge_scope(&judging, SCOPE_POOL, &scoped);
+		judge_scope(&judging, FINDING_OF_POOL, &scoped);
 	}
 	scoped.pool = NULL;
 	for (size_t i = 0; i < groups->count; i++) {
 		scoped.group = &groups->groups[i];
-		judge_scope(&judging, SCOPE_SITE, &scoped);
+		judge_scope(&judging, FINDING_OF_SITE, &scoped);
 	}
 	if (findings->count > 1)
 		qsort(findings->findings, findings->count, sizeof *findings->findings, compare_findings);
@@ -192,6 +191,17 @@ const char *rule_duration(struct arena *arena, double seconds) {
 		return arena_text(arena, "%.0f ms", seconds * 1e3);
 	return seconds < 120 ? arena_text(arena, "%.1f s", seconds)
 			     : arena_text(arena, "%.0f min", seconds / 60);
+}
+
+static int compare_sites(const void *a, const void *b) {
+	const uint32_t *left = a;
+	const uint32_t *right = b;
+	return (*left > *right) - (*left < *right);
+}
+
+bool rule_is_here(const struct rule_input *input, uint32_t site) {
+	return bsearch(&site, input->group->sites, input->group->site_count, sizeof site, compare_sites) !=
+		NULL;
 }
 
 bool rule_is_open(const struct model_lease *lease) {

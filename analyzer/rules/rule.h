@@ -51,6 +51,9 @@ uint64_t rule_count_left(const struct rule_input *input, enum model_left left, u
 /* Examples of leases that processes used here without having taken them. */
 void rule_take_borrowed_examples(const struct rule_input *input, struct finding *finding);
 
+/* Whether a site is one of the group's. */
+bool rule_is_here(const struct rule_input *input, uint32_t site);
+
 /* Open leases of processes that are there. */
 bool rule_is_open(const struct model_lease *lease);
 /* Of these: a use is in progress, no command in flight. Nobody is blamed for a command in flight. */

@@ -206,12 +206,12 @@ def check_resets(how, count, env=None):
 
 @test
 def synchronous_resets_are_counted_apart():
-    check_resets("reset", 5)
+    check_resets("reset", 3)
 
 
 @test
 def asynchronous_resets_are_counted_apart():
-    check_resets("reset-async", 5)
+    check_resets("reset-async", 3)
 
 
 @test

@@ -358,7 +358,8 @@ static void test_every_kind(void **state) {
 	assert_finding("abandoned-start", 4, FINDING_WARNING, FINDING_FACT);
 	assert_finding("finish-unseen", 1, FINDING_NOTE, FINDING_FACT);
 	assert_finding("killed", 2, FINDING_NOTE, FINDING_SUSPICION);
-	assert_int_equal(7, report.finding_count); /* killed at two sites */
+	assert_finding("exhausted", 4, FINDING_ERROR, FINDING_FACT);
+	assert_int_equal(8, report.finding_count); /* killed at two sites */
 	assert_int_equal(15 + 6 + 3 + 2, report.totals.attempts);
 	assert_int_equal(5, report.totals.abandoned);
 	assert_int_equal(9, report.totals.probes);
