@@ -84,7 +84,10 @@ static void connect_ended(struct lease_call *call, const struct instance_binding
 
 /* libpq's own polls inside a synchronous connect show its phases; they are observed without being counted. */
 static void poll_begun(struct lease_poll *poll, const struct instance_binding *binding, const PGconn *conn) {
-	lease_poll_begin(poll, binding->is_internal ? NULL : conn, libpq_phase(binding->api, conn));
+	poll->is_recorded = false;
+	/* A signal handler may poll no connection at all while its thread is inside a connect. */
+	if (binding->is_internal || conn)
+		lease_poll_begin(poll, binding->is_internal ? NULL : conn, libpq_phase(binding->api, conn));
 }
 
 static void poll_ended(struct lease_poll *poll, const struct instance_binding *binding, const PGconn *conn,

@@ -119,18 +119,26 @@ bool ledger_file_populate(struct ledger_header *header, uint64_t offset, uint64_
 	return true;
 }
 
-/* Kernels before 5.14 have no MADV_POPULATE_WRITE: there all space is taken at once, with fallocate. */
-static bool reserve_first_extent(struct ledger_header *header, int fd) {
-	if (ledger_file_populate(header, 0, LEDGER_HEADER_BYTES))
-		return true;
-	atomic_store(&header->lost[LEDGER_LOST_SPACE], 0);
-	if (madvise(header, 4096, MADV_POPULATE_WRITE) == 0 || errno != EINVAL)
-		return false;
+/* Kernels before 5.14 have no MADV_POPULATE_WRITE, and a sandbox may forbid madvise. */
+static bool can_populate(struct ledger_header *header) {
+	return madvise(header, 4096, MADV_POPULATE_WRITE) == 0 ||
+		(errno != EINVAL && errno != ENOSYS && errno != EPERM && errno != EACCES);
+}
+
+/* Where space cannot be populated it is taken all at once. */
+static bool reserve_all(struct ledger_header *header, int fd) {
 	if (fallocate(fd, 0, 0, (off_t)header->mapped_bytes) != 0)
 		return false;
 	for (uint32_t i = 0; i < LEDGER_EXTENT_COUNT_MAX / 64; i++)
 		atomic_store(&header->extent_ready[i], UINT64_MAX);
 	return true;
+}
+
+static bool reserve_first_extent(struct ledger_header *header, int fd) {
+	if (ledger_file_populate(header, 0, LEDGER_HEADER_BYTES))
+		return true;
+	atomic_store(&header->lost[LEDGER_LOST_SPACE], 0);
+	return !can_populate(header) && reserve_all(header, fd);
 }
 
 /* A quarter of what is free: PostgreSQL's own parallel queries live in the same /dev/shm. */
@@ -412,12 +420,15 @@ enum ledger_file_status ledger_file_join(struct ledger_map *map, const char *pat
 		map->error_number = errno;
 	if (status == LEDGER_FILE_OK)
 		status = map_whole(map, fd, mapped_bytes);
-	close(fd);
 	/* Checked again where it counts: what was read may have changed before it was mapped. */
 	if (status == LEDGER_FILE_OK && !header_is_sound(map->header, mapped_bytes)) {
 		ledger_file_unmap(map);
 		status = LEDGER_FILE_NOT_A_LEDGER;
 	}
+	/* If that fails as well, what finds no room is counted as lost. */
+	if (status == LEDGER_FILE_OK && !can_populate(map->header))
+		reserve_all(map->header, fd);
+	close(fd);
 	return status;
 }
 
