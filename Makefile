@@ -191,6 +191,12 @@ test-unit: $(UNIT_TESTS) ## build and run the unit tests
 test-integration: all unit-programs $(FIXTURES) ## build and run the tests against a real server
 	@$(run_tests) $(INTEGRATION_TESTS)
 
+.PHONY: test-faults
+test-faults: all $(FIXTURES) ## try what can fail around a program, write the table of it to $(BUILD)/faults.md
+	@rm -rf $(BUILD)/faults
+	@$(run_tests) tests/integration/test_faults.py tests/integration/test_fault_table.py; status=$$?; \
+		tests/integration/write_fault_table $(BUILD); exit $$status
+
 .PHONY: test-sanitize
 test-sanitize: ## run the unit tests built by clang with ASan and UBSan
 	@$(MAKE) BUILD=build-san CC=$(CLANG) \

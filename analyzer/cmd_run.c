@@ -267,9 +267,11 @@ static const char *explain_unrecorded(const struct run_plan *plan, struct arena 
 	if (diagnosis_make(&diagnosis, &question, (const char *const *)plan->command) == 0 &&
 	    diagnosis.answer == DIAGNOSIS_UNSEEN)
 		return diagnosis.reason;
-	return arena_text(arena,
-			  "libpq was never called by %s, nor by anything it started that could be preloaded",
-			  plan->target.path);
+	return arena_text(
+		arena,
+		"no call of libpq reached the ledger from %s, nor from what it started: libpq was not "
+		"called, or the ledger is out of reach there (chroot, another user)",
+		plan->target.path);
 }
 
 /* A report that fails has said so; COMMAND's status stands. */

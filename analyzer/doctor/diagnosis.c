@@ -311,7 +311,8 @@ static void diagnose_barrier(struct diagnosis *diagnosis, struct arena *arena, c
 			     const struct wrappers_step *step) {
 	const char *name = text_basename(*words);
 	if (wrappers_is_assignment(*words))
-		name = "it";
+		name = arena_text(arena, "the assignment in front of %s",
+				  step->command ? text_basename(*step->command) : "nothing");
 	conclude(diagnosis, DIAGNOSIS_UNSEEN, arena_text(arena, "%s %s", name, step->barrier),
 		 "Put `pqlease run --` in front of the program itself, behind what changes its environment.");
 }

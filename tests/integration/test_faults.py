@@ -10,6 +10,7 @@ import shutil
 import struct
 import tempfile
 
+from fault_rows import *
 from pqlease_test import *
 from report_checks import *
 
@@ -43,8 +44,9 @@ def reason_of(plain, run):
     return b"\n".join(said).decode()
 
 
-def check_is_off(argv, env=None, words=(), run_it=None):
-    """The program is unchanged without and with PQLEASE_VERBOSE; verbose, the reason is said. Returns it."""
+def check_is_off(argv, env=None, words=(), run_it=None, fault=None, group="1"):
+    """The program is unchanged without and with PQLEASE_VERBOSE; verbose, the reason is said. Returns it. `fault` is
+    the name of the row in the table of faults."""
     run_it = run_it or run_plain
     db = any_database()
     env = dict(env or {})
@@ -56,6 +58,8 @@ def check_is_off(argv, env=None, words=(), run_it=None):
     check(reason, "nothing was said on stderr")
     for word in words:
         check(word.lower() in reason.lower(), "%r is not in the reason: %s" % (word, reason))
+    if fault:
+        keep_row(group, fault, "nothing recorded: %s" % reason.rpartition(": ")[2])
     return reason
 
 
@@ -107,7 +111,7 @@ def fill_but(free_bytes):
 @needs_mounts
 def full_shared_memory():
     run_it = in_own_mounts(tmpfs("size=8m") + "; " + fill_but(0))
-    check_is_off(psql(), run_it=run_it)
+    check_is_off(psql(), run_it=run_it, fault="`/dev/shm` full")
 
 
 @test
@@ -115,7 +119,7 @@ def full_shared_memory():
 def nearly_full_shared_memory():
     """A quarter of 3 MiB is no ledger; PostgreSQL's own parallel queries need the rest."""
     run_it = in_own_mounts(tmpfs("size=64m") + "; " + fill_but(3 * MEBIBYTE))
-    check_is_off(psql(), run_it=run_it)
+    check_is_off(psql(), run_it=run_it, fault="`/dev/shm` nearly full")
 
 
 @test
@@ -155,12 +159,13 @@ def shared_memory_that_fills_up_later():
                 "connections and lost leases against the server's sessions (%r)" % lost)
     check(parsed["trust"]["ok"] == (lost["leases"] + lost["sites"] + lost["processes"] == 0),
           "trust.ok of %r" % parsed["trust"])
+    keep_row("1", "`/dev/shm` fills up while it runs", "what found no room is counted as lost, not trusted")
 
 
 @test
 @needs_mounts
 def shared_memory_that_cannot_be_written():
-    check_is_off(psql(), run_it=in_own_mounts(tmpfs("ro")))
+    check_is_off(psql(), run_it=in_own_mounts(tmpfs("ro")), fault="`/dev/shm` mounted read-only")
 
 
 @test
@@ -169,12 +174,29 @@ def shared_memory_that_is_missing():
     """A /dev with nothing in it but what every program needs."""
     setup = ("mkdir -p {0} && mount -t tmpfs none {0} && for name in null zero urandom tty; do touch {0}/$name; "
              "mount --bind /dev/$name {0}/$name; done; mount --rbind {0} /dev; [ ! -e /dev/shm ]")
-    check_is_off(psql(), run_it=in_own_mounts(setup.format(outside())))
+    check_is_off(psql(), run_it=in_own_mounts(setup.format(outside())), fault="no `/dev/shm`")
+
+
+def as_nobody(argv, db=None, env=None):
+    return run_plain(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] + argv, db=db, env=env, cwd="/")
+
+
+@test
+def ledger_in_a_directory_that_cannot_be_written():
+    """Neither a ledger nor a word of it appears there."""
+    if os.geteuid() != 0:
+        return
+    directory = ledger_directory()
+    os.chmod(directory, 0o555)
+    check_is_off(psql(), env={"PQLEASE_LEDGER": directory + "/run.ledger"}, run_it=as_nobody,
+                 fault="directory of the ledger read-only")
+    check_equal([], os.listdir(directory), "files in the directory")
 
 
 @test
 def ledger_in_a_directory_that_does_not_exist():
-    check_is_off(psql(), env={"PQLEASE_LEDGER": "/nonexistent/run.ledger"}, words=["/nonexistent/run.ledger"])
+    check_is_off(psql(), env={"PQLEASE_LEDGER": "/nonexistent/run.ledger"}, words=["/nonexistent/run.ledger"],
+                 fault="directory of the ledger missing")
 
 
 # --- A ledger that is none -------------------------------------------------------------------------------------
@@ -210,16 +232,16 @@ def with_word(ledger, offset, value):
     return write(in_directory("changed.ledger"), bytes(text))
 
 
-def check_harmless(path, words=()):
+def check_harmless(path, words=(), fault=None):
     """A file that is no ledger of ours is refused and keeps every byte."""
     before, mode = contents(path), os.stat(path).st_mode
-    reason = check_is_off(psql(), env={"PQLEASE_LEDGER": path}, words=words)
+    reason = check_is_off(psql(), env={"PQLEASE_LEDGER": path}, words=words, fault=fault, group="2")
     check_equal((before, mode), (contents(path), os.stat(path).st_mode), "the file afterwards (%s)" % reason)
 
 
 @test
 def ledger_path_of_a_foreign_file():
-    check_harmless(write(in_directory("letter"), b"Dear Sir or Madam\n" * 100), ["letter"])
+    check_harmless(write(in_directory("letter"), b"Dear Sir or Madam\n" * 100), ["letter"], fault="ledger path is a foreign file")
     check_harmless(write(in_directory("big"), os.urandom(4 * MEBIBYTE)))
     check_harmless(write(in_directory("empty"), b""))
 
@@ -228,14 +250,14 @@ def ledger_path_of_a_foreign_file():
 def ledger_path_of_another_version():
     ledger = good_ledger()
     version = struct.unpack_from("=I", contents(ledger), VERSION_OFFSET)[0]
-    check_harmless(with_word(ledger, VERSION_OFFSET, version + 1), ["version"])
+    check_harmless(with_word(ledger, VERSION_OFFSET, version + 1), ["version"], fault="ledger path is a ledger of another version")
 
 
 @test
 def ledger_path_of_a_truncated_ledger():
     text = contents(good_ledger())
     for length in (8, 100, 8192, len(text) // 2):
-        check_harmless(write(in_directory("short.ledger"), text[:length]))
+        check_harmless(write(in_directory("short.ledger"), text[:length]), fault="ledger path is a truncated ledger")
 
 
 @test
@@ -247,7 +269,8 @@ def ledger_path_of_a_symbolic_link():
     os.symlink(good, directory + "/link")
     os.symlink(directory + "/new", directory + "/dangling")
     for name in ("link", "dangling"):
-        check_is_off(psql(), env={"PQLEASE_LEDGER": directory + "/" + name})
+        check_is_off(psql(), env={"PQLEASE_LEDGER": directory + "/" + name}, fault="ledger path is a symbolic link",
+                     group="2")
     check_equal(before, contents(good), "the ledger behind the link")
     check_equal(["dangling", "link"], sorted(os.listdir(directory)), "files in the directory")
 
@@ -258,7 +281,8 @@ def ledger_path_of_a_second_name():
     good = good_ledger()
     before = contents(good)
     os.link(good, directory + "/second")
-    check_is_off(psql(), env={"PQLEASE_LEDGER": directory + "/second"})
+    check_is_off(psql(), env={"PQLEASE_LEDGER": directory + "/second"}, fault="ledger path is a second link",
+                 group="2")
     check_equal(before, contents(good), "the ledger behind the second name")
 
 
@@ -267,9 +291,10 @@ def ledger_path_of_something_that_is_no_file():
     directory = ledger_directory()
     os.mkfifo(directory + "/fifo")
     os.mkdir(directory + "/directory")
-    for path in (directory + "/fifo", directory + "/directory", directory + "/directory/", "/dev/null", "/dev/tty",
-                 "/proc/self/mem"):
-        check_is_off(psql(), env={"PQLEASE_LEDGER": path})
+    names = {directory + "/fifo": "a FIFO", directory + "/directory": "a directory", "/dev/null": "a device"}
+    for path in list(names) + [directory + "/directory/", "/dev/tty", "/proc/self/mem"]:
+        check_is_off(psql(), env={"PQLEASE_LEDGER": path}, group="2",
+                     fault="ledger path is " + names[path] if path in names else None)
     check_equal(["directory", "fifo"], sorted(os.listdir(directory)), "files in the directory")
 
 
@@ -289,7 +314,7 @@ def ledger_of_another_user():
         return
     ledger = good_ledger()
     os.chown(ledger, 65534, 65534)
-    check_harmless(ledger)
+    check_harmless(ledger, fault="ledger path is another user's ledger")
 
 
 @test
@@ -300,12 +325,9 @@ def unprivileged_program_with_roots_ledger():
     ledger = good_ledger()
     os.chmod(os.path.dirname(ledger), 0o755)
 
-    def run_as_nobody(argv, db=None, env=None):
-        return run_plain(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] + argv, db=db, env=env,
-                         cwd="/")
-
     before = contents(ledger)
-    check_is_off(psql(), env={"PQLEASE_LEDGER": ledger}, run_it=run_as_nobody)
+    check_is_off(psql(), env={"PQLEASE_LEDGER": ledger}, run_it=as_nobody, group="2",
+                 fault="ledger of root, program of another user")
     check_equal(before, contents(ledger), "root's ledger")
 
 
@@ -319,12 +341,14 @@ def program_that_could_not_record_is_told():
     os.chmod(os.path.dirname(ledger), 0o1777)
     run_with_shim([fixture("connect_loop"), "3"], db=db, ledger=ledger).check_status(0)
     check_clean(report(ledger), db)
-    as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", fixture("connect_loop"), "2"]
-    run_with_shim(as_nobody, db=db, ledger=ledger, cwd="/").check_status(0)
+    argv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", fixture("connect_loop"), "2"]
+    run_with_shim(argv, db=db, ledger=ledger, cwd="/").check_status(0)
     parsed = report(ledger)
     check_equal(2, db.sessions().sessions - parsed["totals"]["established"], "sessions that were not recorded")
     check_equal(False, parsed["trust"]["ok"], "trust.ok (%r)" % parsed["trust"])
     check(parsed["trust"]["reasons"], "trust.reasons should say why")
+    keep_row("2", "programs of two users, the ledger the first one's",
+             "the others' not recorded, not trusted: " + parsed["trust"]["reasons"][0])
 
 
 # --- Limits ----------------------------------------------------------------------------------------------------
@@ -342,7 +366,8 @@ def limited_file_size():
     """No SIGXFSZ: neither for the ledger nor for anything else."""
     for size in (0, 1, 65536, MEBIBYTE - 1):
         check_is_off(psql(), env={"PQLEASE_LEDGER": in_directory("run.ledger")},
-                     run_it=limited(resource.RLIMIT_FSIZE, size))
+                     run_it=limited(resource.RLIMIT_FSIZE, size), fault="`RLIMIT_FSIZE` below a ledger's size",
+                     group="3")
 
 
 @test
