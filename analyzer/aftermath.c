@@ -93,17 +93,46 @@ static enum model_left what_was_left(const struct model_lease *lease) {
 	}
 }
 
-static void settle_lease(const struct model *model, struct model_lease *lease) {
+/* As long as LEDGER_ORPHAN_AFTER_NS says, so that live and ended leases are judged alike. */
+#define ORPHAN_AFTER_NS UINT64_C(5000000000)
+
+static bool is_orphan_at(const struct model_lease *lease, uint64_t now_ns) {
+	return lease->thread_gone_ns != 0 && lease->last_event_ns <= lease->thread_gone_ns &&
+		now_ns > lease->thread_gone_ns && now_ns - lease->thread_gone_ns > ORPHAN_AFTER_NS;
+}
+
+/* A thread that the shim did not see end may be gone all the same. When is not known: not before it last did something
+ * with the lease. */
+static void look_for_thread(struct model_lease *lease, const struct liveness_observer *observer) {
+	if (lease->thread_gone_ns == 0 && lease->thread != 0 &&
+	    !liveness_has_thread(observer, lease->pid, lease->thread))
+		lease->thread_gone_ns = lease->last_event_ns;
+}
+
+static void settle_orphan(struct model_lease *lease, const struct liveness_observer *observer) {
+	if (lease->state != MODEL_LEASE_OPEN || lease->is_active)
+		return;
+	look_for_thread(lease, observer);
+	lease->is_orphan = is_orphan_at(lease, lease->until_ns);
+}
+
+static void settle_lease(const struct model *model, struct model_lease *lease,
+			 const struct liveness_observer *observer) {
 	const struct model_process *process =
 		lease->process != MODEL_NO_PROCESS ? &model->processes[lease->process] : NULL;
 	lease->until_ns = model->run.until_ns;
 	lease->is_owner_gone = process == NULL || process->is_gone;
+	if (!lease->is_owner_gone && process->how_ended == MODEL_RUNNING)
+		settle_orphan(lease, observer);
 	if (!lease->is_owner_gone)
 		return;
 	lease->how = process != NULL ? process->how_ended : MODEL_UNKNOWN;
 	lease->left = what_was_left(lease);
 	if (process != NULL && process->ended_ns != 0)
 		lease->until_ns = process->ended_ns;
+	if (lease->left == MODEL_LEFT_OPEN && process != NULL && process->ended_ns != 0 &&
+	    is_orphan_at(lease, process->ended_ns))
+		lease->left = MODEL_LEFT_ORPHANED;
 }
 
 static void count_open(struct model *model, const struct model_lease *lease) {
@@ -125,7 +154,7 @@ void aftermath_settle(struct model *model, const struct liveness_observer *obser
 		settle_process(model, &model->processes[i], observer);
 	settle_run(model, observer);
 	for (size_t i = 0; i < model->lease_count; i++) {
-		settle_lease(model, &model->leases[i]);
+		settle_lease(model, &model->leases[i], observer);
 		count_open(model, &model->leases[i]);
 	}
 	count_torn(model);

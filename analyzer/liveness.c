@@ -124,3 +124,9 @@ enum liveness liveness_of(const struct liveness_observer *observer, const struct
 		return LIVENESS_GONE;
 	return is_other_image(&process, subject) ? LIVENESS_REPLACED : LIVENESS_RUNNING;
 }
+
+bool liveness_has_thread(const struct liveness_observer *observer, int32_t pid, int32_t thread) {
+	char path[256];
+	snprintf(path, sizeof path, "%s/%d/task/%d", observer->proc_path, pid, thread);
+	return access(path, F_OK) == 0 || errno != ENOENT;
+}

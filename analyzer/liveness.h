@@ -36,6 +36,8 @@ enum liveness {
 
 struct liveness_observer liveness_observer_here(void);
 enum liveness liveness_of(const struct liveness_observer *observer, const struct liveness_subject *subject);
+/* Whether a running process of our pid namespace still has this thread; true also if nobody can tell. */
+bool liveness_has_thread(const struct liveness_observer *observer, int32_t pid, int32_t thread);
 /* Whether instants of the subject's clock can be compared with ours. */
 bool liveness_is_same_boot(const struct liveness_observer *observer,
 			   const uint8_t boot_id[LIVENESS_BOOT_ID_BYTES]);

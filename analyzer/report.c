@@ -7,6 +7,7 @@
 
 #include "analyzer/instant.h"
 #include "analyzer/pool_load.h"
+#include "analyzer/release_kind.h"
 #include "analyzer/report_tests.h"
 #include "analyzer/rules/rule.h"
 #include "analyzer/server_account.h"
@@ -187,13 +188,14 @@ static bool is_in_use(const struct model_lease *lease) {
 
 /* A PGconn that had been a lease; the other kinds left behind never were. */
 static bool is_left_lease(enum model_left left) {
-	return left == MODEL_LEFT_OPEN || left == MODEL_LEFT_RESETTING;
+	return left == MODEL_LEFT_OPEN || left == MODEL_LEFT_RESETTING || left == MODEL_LEFT_ORPHANED;
 }
 
 /* What was folded without a known end has only an upper bound. */
 static bool has_unknown_ends(const struct model_totals *totals) {
 	return totals->unreleased[MODEL_LEFT_OPEN][MODEL_UNKNOWN] +
-		totals->unreleased[MODEL_LEFT_RESETTING][MODEL_UNKNOWN] >
+		totals->unreleased[MODEL_LEFT_RESETTING][MODEL_UNKNOWN] +
+		totals->unreleased[MODEL_LEFT_ORPHANED][MODEL_UNKNOWN] >
 		0;
 }
 
@@ -296,6 +298,14 @@ static uint64_t count_all_hows(const struct model_totals *totals, enum model_lef
 	return count;
 }
 
+static uint64_t count_left_leases(const struct model_totals *totals) {
+	uint64_t count = 0;
+	for (int left = 0; left < MODEL_LEFT_COUNT; left++)
+		if (is_left_lease((enum model_left)left))
+			count += count_all_hows(totals, (enum model_left)left);
+	return count;
+}
+
 static void count_leases(struct report_totals *totals, const struct model *model) {
 	for (size_t i = 0; i < model->lease_count; i++) {
 		const struct model_lease *lease = &model->leases[i];
@@ -324,8 +334,7 @@ static void count_totals(struct report_totals *to, const struct model_totals *fr
 	to->double_finish = (int64_t)from->counter[MODEL_DOUBLE_FINISH];
 	to->inherited_finish = (int64_t)from->counter[MODEL_INHERITED_FINISH];
 	to->inherited_use = (int64_t)from->counter[MODEL_INHERITED_USE];
-	to->unreleased =
-		(int64_t)(count_all_hows(from, MODEL_LEFT_OPEN) + count_all_hows(from, MODEL_LEFT_RESETTING));
+	to->unreleased = (int64_t)count_left_leases(from);
 	to->uses = (int64_t)from->counter[MODEL_USES_ENDED];
 }
 
@@ -337,7 +346,7 @@ static double mean_open(const struct building *building) {
 }
 
 /* Suspects by age (rule_long_held.c) that came back, as far as the last uses are kept: at least so many. */
-static int64_t count_returned_late(const struct building *building) {
+static int64_t count_returned_suspects(const struct building *building) {
 	const struct thresholds *thresholds = &building->settings.thresholds;
 	int64_t count = 0;
 	for (size_t i = 0; i < building->model->use_count; i++) {
@@ -347,7 +356,21 @@ static int64_t count_returned_late(const struct building *building) {
 		count += length >= thresholds->long_held && waiting >= thresholds->idle_in_use_warning &&
 			!use->is_dedicated && !use->is_left;
 	}
-	return use_count(building, count);
+	return count;
+}
+
+/* Orphans that the program gave back after all. */
+static int64_t count_returned_orphans(const struct building *building) {
+	int64_t count = 0;
+	for (size_t i = 0; i < building->model->releaser_count; i++) {
+		const struct model_releaser *releaser = &building->model->releasers[i];
+		enum release_kind kind =
+			release_kind_of(&building->frames[releaser->release_site], releaser->facts);
+		bool is_returned = kind == RELEASE_EXPLICIT || kind == RELEASE_DROPPED;
+		if ((releaser->facts & MODEL_FACT_ORPHAN) && is_returned)
+			count += (int64_t)releaser->count;
+	}
+	return count;
 }
 
 static void build_totals(struct building *building) {
@@ -365,7 +388,8 @@ static void build_totals(struct building *building) {
 	totals->peak_in_use = use_count(building, at_least(model->run.in_use_peak, totals->in_use));
 	totals->in_use = use_count(building, totals->in_use);
 	totals->uses = use_count(building, totals->uses);
-	totals->returned_late = count_returned_late(building);
+	totals->returned_late =
+		use_count(building, count_returned_suspects(building) + count_returned_orphans(building));
 	report->connect_time = times_of(&sum.time[MODEL_CONNECT_TIME]);
 	report->failed_time = times_of(&sum.time[MODEL_FAILED_TIME]);
 	report->hold_time = times_of(&sum.time[MODEL_HOLD_TIME]);
@@ -458,6 +482,7 @@ struct site_slots {
 	int64_t leases;
 	int64_t open;
 	int64_t connecting; /* also those of processes that are gone */
+	int64_t left;       /* leases of processes that are gone */
 };
 
 static struct site_slots *count_site_slots(const struct building *building) {
@@ -469,6 +494,7 @@ static struct site_slots *count_site_slots(const struct building *building) {
 		slots[lease->site].leases++;
 		slots[lease->site].open += is_open(lease);
 		slots[lease->site].connecting += lease->state == MODEL_LEASE_CONNECTING;
+		slots[lease->site].left += lease->is_owner_gone && is_left_lease(lease->left);
 	}
 	return slots;
 }
@@ -498,6 +524,22 @@ static void build_site(struct building *building, uint32_t number, const struct 
 		.finished = (int64_t)(counter[MODEL_FINISHED] + counter[MODEL_FINISHED_ELSEWHERE]),
 		.connect_time = times_of(&totals->time[MODEL_CONNECT_TIME]),
 		.hold_time = times_of(&totals->time[MODEL_HOLD_TIME])};
+	site->released.never = (int64_t)count_left_leases(totals) + slots->left;
+}
+
+static void add_release(const struct building *building, const struct model_releaser *releaser) {
+	int64_t id = releaser->site;
+	struct report_site *site = (struct report_site *)report_find_site(building->report, id);
+	if (site == NULL)
+		return;
+	int64_t *const counts[RELEASE_KIND_COUNT] = {[RELEASE_EXPLICIT] = &site->released.by_program,
+						     [RELEASE_DROPPED] = &site->released.dropped,
+						     [RELEASE_COLLECTOR] = &site->released.collector,
+						     [RELEASE_EXIT] = &site->released.at_exit,
+						     [RELEASE_OTHER_PROCESS] = &site->released.other_process,
+						     [RELEASE_UNKNOWN] = &site->released.unknown};
+	enum release_kind kind = release_kind_of(&building->frames[releaser->release_site], releaser->facts);
+	*counts[kind] += (int64_t)releaser->count;
 }
 
 static void build_sites(struct building *building) {
@@ -507,6 +549,8 @@ static void build_sites(struct building *building) {
 		arena_array(building->arena, model->site_count, sizeof *building->report->sites);
 	for (uint32_t i = 0; i < model->site_count; i++)
 		build_site(building, i, &slots[i]);
+	for (size_t i = 0; i < model->releaser_count; i++)
+		add_release(building, &model->releasers[i]);
 }
 
 static void resolve_frames(struct building *building, struct symbol_source *symbols) {

@@ -175,6 +175,17 @@ struct report_process {
 	int64_t open;
 };
 
+/* Established leases of a site by who released them; the rest is open. */
+struct report_released {
+	int64_t by_program; /* a call of its own */
+	int64_t dropped;    /* the last reference was dropped, and the object destroyed at once */
+	int64_t collector;
+	int64_t at_exit; /* by the interpreter's shutdown, a static destructor, a handler of exit() */
+	int64_t other_process;
+	int64_t unknown;
+	int64_t never; /* left by a process that ended */
+};
+
 struct report_site {
 	int64_t id;
 	const char *fingerprint;
@@ -187,6 +198,7 @@ struct report_site {
 	int64_t finished;
 	struct report_times connect_time;
 	struct report_times hold_time;
+	struct report_released released;
 };
 
 struct report_example {

@@ -203,12 +203,48 @@ static void fill_members(struct site_groups *groups, struct arena *arena, const 
 	}
 }
 
+/* ---- Releases ------------------------------------------------------------------------------------- */
+
+static bool is_taken_by_pool(const struct site_frames *frames) {
+	for (size_t i = 0; i < frames->count; i++)
+		if (frames->frames[i].owner == SITE_FRAME_POOL)
+			return true;
+	return false;
+}
+
+static void add_release(struct site_released *released, const struct model_releaser *from) {
+	released->count += from->count;
+	released->orphans += from->facts & MODEL_FACT_ORPHAN ? from->count : 0;
+	released->unused += from->facts & MODEL_FACT_UNUSED ? from->count : 0;
+	if (from->first_ns != 0 && (released->first_ns == 0 || from->first_ns < released->first_ns))
+		released->first_ns = from->first_ns;
+	if (from->last_ns > released->last_ns)
+		released->last_ns = from->last_ns;
+	if (from->count > released->place_count) {
+		released->place = from->release_site;
+		released->place_count = from->count;
+	}
+}
+
+static void add_releases(struct site_groups *groups, const struct model *model) {
+	for (size_t i = 0; i < model->releaser_count; i++) {
+		const struct model_releaser *from = &model->releasers[i];
+		enum release_kind kind = release_kind_of(&groups->frames[from->release_site], from->facts);
+		add_release(&groups->groups[groups->group_of[from->site]].released[kind], from);
+	}
+	for (size_t i = 0; i < groups->count; i++)
+		groups->groups[i].is_pool = is_taken_by_pool(groups->groups[i].frames);
+}
+
 void site_groups_build(struct site_groups *groups, struct arena *arena, const struct model *model,
 		       const struct site_frames *frames) {
 	*groups = (struct site_groups){0};
 	if (model->site_count == 0)
 		return;
 	size_t *group_of = assign_groups(groups, arena, model, frames);
+	groups->group_of = group_of;
+	groups->frames = frames;
+	add_releases(groups, model);
 	count_members(groups, model, group_of);
 	fill_members(groups, arena, model, group_of);
 	allocate_examples(groups, arena, model, group_of);

@@ -7,6 +7,7 @@
 #define PQLEASE_ANALYZER_SITE_GROUPS_H
 
 #include "analyzer/model.h"
+#include "analyzer/release_kind.h"
 #include "analyzer/site_frames.h"
 
 /* Leases or attempts left in one state by processes that ended in one way. */
@@ -15,6 +16,17 @@ struct site_left {
 	uint64_t first_ns; /* when the first and the last of them were taken; with folded ones among them */
 	uint64_t last_ns;  /* these are bounds for all that was left there */
 	uint64_t oldest_age_ns; /* of those whose end is known, else 0 */
+};
+
+/* Established leases that were given to PQfinish in one way. */
+struct site_released {
+	uint64_t count;
+	uint64_t orphans;  /* of these, with their thread gone for long */
+	uint64_t unused;   /* of these, seen to be never used */
+	uint64_t first_ns; /* when they were released */
+	uint64_t last_ns;
+	uint32_t place; /* the site that released most of them */
+	uint64_t place_count;
 };
 
 struct site_example {
@@ -36,6 +48,8 @@ struct site_group {
 	size_t site_count;
 	struct model_totals totals; /* counters only, no histograms */
 	struct site_left left[MODEL_LEFT_COUNT][MODEL_HOW_COUNT];
+	struct site_released released[RELEASE_KIND_COUNT];
+	bool is_pool;                     /* a known connection pool took them: it keeps them on purpose */
 	const struct model_lease **taken; /* here, and still in the slots; their owner may be gone */
 	size_t taken_count;
 	const struct model_lease **using_here; /* in use here now, taken anywhere */
@@ -47,6 +61,8 @@ struct site_group {
 struct site_groups {
 	struct site_group *groups; /* by lowest site number */
 	size_t count;
+	const size_t *group_of;           /* by site number */
+	const struct site_frames *frames; /* by site number */
 };
 
 /* `frames` has one entry per site of the model. */

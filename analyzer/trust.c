@@ -188,7 +188,9 @@ static void report_counts(struct reasons *reasons, const struct model *model) {
 		const struct model_totals *totals = &model->pools[i].totals;
 		unseen += totals->counter[MODEL_FINISH_UNSEEN];
 		vanished += totals->unreleased[MODEL_LEFT_OPEN][MODEL_KILLED] +
-			totals->unreleased[MODEL_LEFT_OPEN][MODEL_UNKNOWN];
+			totals->unreleased[MODEL_LEFT_OPEN][MODEL_UNKNOWN] +
+			totals->unreleased[MODEL_LEFT_ORPHANED][MODEL_KILLED] +
+			totals->unreleased[MODEL_LEFT_ORPHANED][MODEL_UNKNOWN];
 	}
 	if (unseen > 0)
 		add_reason(reasons,

@@ -34,6 +34,7 @@ extern const struct json_fields {
 	const struct json_field *pool;
 	const struct json_field *process;
 	const struct json_field *site;
+	const struct json_field *released;
 	const struct json_field *example;
 	const struct json_field *lease;
 	const struct json_field *server;

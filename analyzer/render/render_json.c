@@ -162,6 +162,12 @@ static const struct json_field process_fields[] = {
 	FIELD(TEXT, report_process, ended),  FIELD(TEXT, report_process, how_ended),
 	FIELD(COUNT, report_process, open),  FIELD_END};
 
+static const struct json_field released_fields[] = {
+	FIELD(COUNT, report_released, by_program),    FIELD(COUNT, report_released, dropped),
+	FIELD(COUNT, report_released, collector),     FIELD(COUNT, report_released, at_exit),
+	FIELD(COUNT, report_released, other_process), FIELD(COUNT, report_released, unknown),
+	FIELD(COUNT, report_released, never),         FIELD_END};
+
 static const struct json_field site_fields[] = {FIELD(COUNT, report_site, leases),
 						FIELD(COUNT, report_site, attempts),
 						FIELD(COUNT, report_site, failed),
@@ -225,6 +231,7 @@ const struct json_fields json_fields = {
 	.pool = pool_fields,
 	.process = process_fields,
 	.site = site_fields,
+	.released = released_fields,
 	.example = example_fields,
 	.lease = lease_fields,
 	.server = server_fields,
@@ -316,6 +323,7 @@ static json_t *site_value(const void *element) {
 	json_object_set_new(object, "application_frame", application_frame_value(site));
 	json_object_set_new(object, "frames", frames);
 	add_fields(object, site_fields, site);
+	json_object_set_new(object, "released", object_of(released_fields, &site->released));
 	json_object_set_new(object, "truncated", json_boolean(site->frames->is_truncated));
 	return object;
 }

@@ -1,11 +1,14 @@
 #include "analyzer/rules/rule.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
+
+#include "analyzer/text.h"
 
 enum { EXAMPLES_MAX = 8 };
 
@@ -98,6 +101,7 @@ void rule_judge_all(struct rule_findings *findings, const struct rule_input *inp
 		    const struct site_groups *groups) {
 	struct judging judging = {.found = findings};
 	struct rule_input scoped = *input;
+	scoped.groups = groups;
 	*findings = (struct rule_findings){NULL, 0};
 	judge_scope(&judging, FINDING_OF_RUN, &scoped);
 	for (size_t i = 0; i < input->report->pool_count; i++) {
@@ -167,6 +171,77 @@ uint64_t rule_take_left(const struct rule_input *input, enum model_left left, un
 			take_times(&input->group->left[left][how], finding);
 	take_examples(input, false, left, hows, finding);
 	return count;
+}
+
+static bool is_example(const struct rule_input *input, const struct model_ended *ended,
+		       enum release_kind kind, enum rule_orphans orphans) {
+	bool is_orphan = (ended->release_facts & MODEL_FACT_ORPHAN) != 0;
+	return ended->release == MODEL_RELEASE_FINISHED && is_orphan == (orphans == RULE_ORPHANS_ONLY) &&
+		&input->groups->groups[input->groups->group_of[ended->site]] == input->group &&
+		release_kind_of(&input->groups->frames[ended->release_site], ended->release_facts) == kind;
+}
+
+static void add_released_example(const struct rule_input *input, const struct model_ended *ended,
+				 struct finding *finding) {
+	struct finding_example *examples = (struct finding_example *)finding->examples;
+	uint64_t taken_ns = ended->established_ns != 0 ? ended->established_ns : ended->begun_ns;
+	uint64_t age_ns = ended->ended_ns > taken_ns ? ended->ended_ns - taken_ns : 0;
+	if (age_ns > finding->oldest_age_ns)
+		finding->oldest_age_ns = age_ns;
+	if (examples == NULL)
+		examples = arena_array(input->arena, EXAMPLES_MAX, sizeof *examples);
+	finding->examples = examples;
+	if (finding->example_count < EXAMPLES_MAX)
+		examples[finding->example_count++] = (struct finding_example){
+			ended->pid, ended->backend_pid, taken_ns, age_ns, ended->test, ended->site};
+}
+
+uint64_t rule_take_released(const struct rule_input *input, enum release_kind kind, enum rule_orphans orphans,
+			    struct finding *finding) {
+	const struct site_released *released = &input->group->released[kind];
+	uint64_t count =
+		orphans == RULE_ORPHANS_ONLY ? released->orphans : released->count - released->orphans;
+	if (count == 0)
+		return 0;
+	if (finding->first_ns == 0 || released->first_ns < finding->first_ns)
+		finding->first_ns = released->first_ns;
+	if (released->last_ns > finding->last_ns)
+		finding->last_ns = released->last_ns;
+	for (size_t i = 0; i < input->model->history_count; i++)
+		if (is_example(input, &input->model->history[i], kind, orphans))
+			add_released_example(input, &input->model->history[i], finding);
+	return count;
+}
+
+uint64_t rule_count_taken(const struct rule_input *input) {
+	const uint64_t *counter = input->group->totals.counter;
+	return counter[MODEL_ESTABLISHED] + counter[MODEL_REVIVED];
+}
+
+static const char *say_place(const struct rule_input *input, uint32_t site) {
+	const struct site_frames *frames = &input->groups->frames[site];
+	if (frames->application == SITE_NO_FRAME || frames->is_fallback)
+		return "";
+	const struct site_frame *frame = &frames->frames[frames->application];
+	const char *file = frame->file != NULL ? frame->file : frame->module;
+	const char *line = frame->file != NULL && frame->line != 0
+		? arena_text(input->arena, ":%" PRIu32, frame->line)
+		: "";
+	return arena_text(input->arena, " at %s%s in %s", file != NULL ? text_basename(file) : "?", line,
+			  frame->function != NULL ? frame->function : "?");
+}
+
+const char *rule_say_released(const struct rule_input *input) {
+	const struct site_released *released = &input->group->released[RELEASE_EXPLICIT];
+	uint64_t count = released->count - released->orphans;
+	uint64_t taken = rule_count_taken(input);
+	if (count == 0)
+		return "";
+	return arena_text(input->arena,
+			  "; released %" PRIu64 " of %" PRIu64
+			  " times%s%s: the path that leads around it leaks",
+			  count, taken > count ? taken : count, released->place_count < count ? ", most" : "",
+			  say_place(input, released->place));
 }
 
 void rule_add_count(struct finding *finding, const char *key, uint64_t value) {

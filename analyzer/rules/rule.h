@@ -14,7 +14,8 @@
 struct rule_input {
 	const struct model *model;
 	const struct site_group *group; /* NULL unless the rule is about sites */
-	struct arena *arena;            /* for messages */
+	const struct site_groups *groups;
+	struct arena *arena; /* for messages */
 	const struct report_settings *settings;
 	const struct report *report;    /* totals, failures, pools and server of it are there already */
 	const struct report_pool *pool; /* NULL unless the rule is about pools */
@@ -47,6 +48,16 @@ void rule_judge_all(struct rule_findings *findings, const struct rule_input *inp
 uint64_t rule_take_left(const struct rule_input *input, enum model_left left, unsigned hows,
 			struct finding *finding);
 uint64_t rule_count_left(const struct rule_input *input, enum model_left left, unsigned hows);
+
+/* How many were released in way `kind`, orphans among them or not; counted in the finding with their instants, and examples
+ * from the history as far as it reaches. */
+enum rule_orphans { RULE_WITHOUT_ORPHANS, RULE_ORPHANS_ONLY };
+uint64_t rule_take_released(const struct rule_input *input, enum release_kind kind, enum rule_orphans orphans,
+			    struct finding *finding);
+/* Leases taken here, whether established by a connect or by a reset. */
+uint64_t rule_count_taken(const struct rule_input *input);
+/* "; 97 others were released at pool.c:12 in give_back: a path that leads around it leaks", "" if none was. */
+const char *rule_say_released(const struct rule_input *input);
 
 /* Examples of leases that processes used here without having taken them. */
 void rule_take_borrowed_examples(const struct rule_input *input, struct finding *finding);

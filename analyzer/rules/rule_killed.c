@@ -9,6 +9,9 @@ bool rule_killed(const struct rule_input *input, struct finding *finding) {
 	const unsigned hows = RULE_HOW(MODEL_KILLED) | RULE_HOW(MODEL_UNKNOWN);
 	uint64_t killed = rule_count_left(input, MODEL_LEFT_OPEN, RULE_HOW(MODEL_KILLED));
 	uint64_t unknown = rule_count_left(input, MODEL_LEFT_OPEN, RULE_HOW(MODEL_UNKNOWN));
+	struct finding other = *finding;
+	if (rule_growing(input, &other))
+		return false; /* the same leases */
 	finding->count = rule_take_left(input, MODEL_LEFT_OPEN, hows, finding);
 	if (finding->count == 0)
 		return false;

@@ -1,0 +1,58 @@
+/*
+ * exit-closed: nobody gave it back; PQfinish was called while the interpreter shut down, by a static destructor or by a
+ * handler of exit(). One for the whole run is a habit. Two of one process and place are forgotten ones: an error.
+ */
+#include <inttypes.h>
+
+#include "analyzer/rules/rule.h"
+
+enum { FORGOTTEN_FROM = 2 };
+
+static bool is_one(const struct rule_input *input, const struct model_ended *ended) {
+	return ended->release == MODEL_RELEASE_FINISHED &&
+		&input->groups->groups[input->groups->group_of[ended->site]] == input->group &&
+		release_kind_of(&input->groups->frames[ended->release_site], ended->release_facts) ==
+		RELEASE_EXIT;
+}
+
+/* The most that one process had, as far as the history reaches. Released together at the end of a process, they
+ * lie side by side there. */
+static uint64_t most_of_one_process(const struct rule_input *input) {
+	const struct model *model = input->model;
+	uint64_t most = 0;
+	for (size_t i = 0; i < model->history_count; i++) {
+		uint64_t count = 0;
+		if (!is_one(input, &model->history[i]))
+			continue;
+		for (size_t j = i; j < model->history_count && count < FORGOTTEN_FROM; j++)
+			count += model->history[j].pid == model->history[i].pid &&
+				is_one(input, &model->history[j]);
+		most = count > most ? count : most;
+		if (most >= FORGOTTEN_FROM)
+			break;
+	}
+	return most;
+}
+
+bool rule_exit_closed(const struct rule_input *input, struct finding *finding) {
+	if (input->group->is_pool)
+		return false; /* pool-retained */
+	finding->count = rule_take_released(input, RELEASE_EXIT, RULE_WITHOUT_ORPHANS, finding);
+	if (finding->count == 0)
+		return false;
+	/* More than there were processes: one of them had two. */
+	bool is_forgotten =
+		finding->count > input->model->process_total || most_of_one_process(input) >= FORGOTTEN_FROM;
+	finding->level = is_forgotten ? FINDING_ERROR : FINDING_WARNING;
+	finding->message =
+		arena_text(input->arena,
+			   "%" PRIu64 " of %" PRIu64
+			   " connection%s taken here %s closed only because the process ended: "
+			   "by the shutdown of the interpreter, a static destructor or a handler of exit()%s",
+			   finding->count, rule_count_taken(input), rule_plural(rule_count_taken(input)),
+			   finding->count == 1 ? "was" : "were", rule_say_released(input));
+	rule_add_count(finding, "taken", rule_count_taken(input));
+	rule_add_count(finding, "released", input->group->released[RELEASE_EXPLICIT].count);
+	rule_add_oldest_age(finding);
+	return true;
+}

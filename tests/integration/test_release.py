@@ -1,0 +1,97 @@
+#!/usr/bin/python3
+"""Who released a lease: the program, its interpreter, a destructor, nobody. Compared with the server's own counts."""
+
+from pqlease_test import *
+from report_checks import *
+
+cluster = Cluster("-c", "max_connections=150")
+PYTHON = "/usr/bin/python3"
+
+
+def kinds(parsed):
+    return sorted((finding["kind"], finding["level"], finding["count"]) for finding in parsed["findings"])
+
+
+def released(parsed):
+    """Sums over all sites of who released."""
+    sums = {}
+    for site in parsed["sites"]:
+        for who, count in site["released"].items():
+            sums[who] = sums.get(who, 0) + count
+    return {who: count for who, count in sums.items() if count}
+
+
+def run_cpp(*arguments):
+    db = cluster.fresh_database()
+    run = same_behaviour([fixture("releases")] + list(arguments), db=db).check_status(0)
+    parsed = run.report()
+    counts = check_sessions(parsed, db)
+    check_nothing_lost(parsed)
+    abandoned = sum(site["released"]["never"] for site in parsed["sites"])
+    check_equal(counts.sessions_abandoned, abandoned, "never released, against the server's abandoned sessions")
+    check_equal(counts.sessions, sum(released(parsed).values()), "leases by who released them")
+    return run, parsed, counts
+
+
+@test
+def a_static_destructor_is_no_release_by_the_program():
+    _, parsed, counts = run_cpp("static", "3")
+    check_equal({"at_exit": counts.sessions}, released(parsed), "released")
+    finding = check_one_finding(parsed, "exit-closed", counts.sessions)
+    check_equal("error", finding["level"], "level of several of one process")
+    check_frame(parsed, finding, "Connection", "releases.cc", fixture_line("releases.cc", "site: object"))
+
+
+@test
+def one_of_a_handler_of_exit_is_a_warning():
+    _, parsed, counts = run_cpp("handler")
+    check_equal({"at_exit": counts.sessions}, released(parsed), "released")
+    check_equal("warning", check_one_finding(parsed, "exit-closed", 1)["level"], "level of a single one")
+
+
+@test
+def a_destructor_of_a_local_object_is_the_programs_own_release():
+    _, parsed, counts = run_cpp("scopes", "7")
+    check_equal({"by_program": counts.sessions}, released(parsed), "released")
+    check_equal([], parsed["findings"], "findings")
+
+
+def forgotten_by(run):
+    return int(run.stdout.split()[0])
+
+
+@test
+def forty_of_a_hundred_threads_leave_their_connection():
+    run, parsed, counts = run_cpp("threads", "100")
+    check_equal(counts.sessions_abandoned, forgotten_by(run), "the program's own log, against the server's count")
+    finding = check_one_finding(parsed, "owner-thread-gone", forgotten_by(run))
+    check_equal("error", finding["level"], "level")
+    check_frame(parsed, finding, "serve", "releases.cc", fixture_line("releases.cc", "site: request"))
+    returned = counts.sessions - counts.sessions_abandoned
+    line = fixture_line("releases.cc", "release: request")
+    check("released %d of %d times at releases.cc:%d" % (returned, counts.sessions, line) in finding["message"],
+          "the path around the release is not named: %s" % finding["message"])
+
+
+@test
+def what_is_returned_late_is_counted_and_not_blamed():
+    run, parsed, counts = run_cpp("late", "10")
+    check_equal({"by_program": counts.sessions}, released(parsed), "released")
+    check_equal([], parsed["findings"], "findings")
+    check_in(parsed["totals"]["returned_late"], (forgotten_by(run), None), "returned late")
+
+
+@test
+def two_places_that_leak_are_two_findings():
+    db = cluster.fresh_database()
+    command = "for i in 1 2 3 4 5 6 7 8 9 10; do %s twosites 50 || exit; done" % fixture("releases")
+    run = run_with_shim(["/bin/sh", "-c", command], db=db).check_status(0)
+    parsed = run.report()
+    counts = check_sessions(parsed, db)
+    check_equal(1000, counts.sessions_abandoned, "the test's own leaks, as the server saw them")
+    check_equal([("never-finished", "error", 500)] * 2, kinds(parsed), "findings")
+    lines = sorted(application_frame(parsed, finding)["line"] for finding in parsed["findings"])
+    check_equal(sorted(fixture_line("releases.cc", "site: " + where) for where in ("here", "there")), lines, "lines")
+
+
+main()
