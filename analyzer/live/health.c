@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "analyzer/instant.h"
+#include "analyzer/live/history.h"
 #include "analyzer/live/restarts.h"
 #include "analyzer/text.h"
 
@@ -181,14 +182,6 @@ static enum model_resolution resolution_of(unsigned interval) {
 	return interval >= 3600 ? MODEL_HOURS : interval >= 60 ? MODEL_MINUTES : MODEL_SECONDS;
 }
 
-/* What a timeline held at the end of an epoch: empty epochs carry the one before. */
-static uint32_t value_at(const struct model_series *series, uint64_t epoch) {
-	uint32_t value = 0;
-	for (size_t i = 0; i < series->cell_count && series->cells[i].epoch <= epoch; i++)
-		value = series->cells[i].value;
-	return value;
-}
-
 static int64_t capacity_of_all(const struct report *report) {
 	int64_t sum = report->pool_count > 0 ? 0 : REPORT_UNKNOWN;
 	for (size_t i = 0; i < report->pool_count && sum != REPORT_UNKNOWN; i++)
@@ -197,37 +190,27 @@ static int64_t capacity_of_all(const struct report *report) {
 	return sum;
 }
 
-static json_t *sample(const struct report *report, uint64_t epoch, enum model_resolution resolution) {
-	static const uint64_t seconds[MODEL_RESOLUTION_COUNT] = {1, 60, 3600};
-	const struct model_series *series = report->timeline->series[resolution];
-	int64_t capacity = capacity_of_all(report);
-	int64_t open = value_at(&series[MODEL_METRIC_OPEN], epoch);
-	int64_t in_use = report->totals.in_use != REPORT_UNKNOWN
-		? (int64_t)value_at(&series[MODEL_METRIC_IN_USE], epoch)
-		: REPORT_UNKNOWN;
-	double usage = capacity > 0 && in_use != REPORT_UNKNOWN ? (double)in_use / (double)capacity : NAN;
-	uint64_t end_ns = (epoch + 1) * seconds[resolution] * 1000000000u;
+static json_t *sample_entry(const struct history_sample *sample, int64_t capacity) {
+	bool is_known = capacity > 0 && sample->in_use != REPORT_UNKNOWN;
 	json_t *object = json_object();
-	json_object_set_new(object, "checkedout", count(in_use));
-	json_object_set_new(object, "usage_percent", percent(usage, 10));
-	json_object_set_new(object, "total", json_integer(open));
-	json_object_set_new(object, "timestamp", realtime(report->created_realtime_ns + end_ns));
+	json_object_set_new(object, "checkedout", count(sample->in_use));
+	json_object_set_new(object, "usage_percent",
+			    percent(is_known ? (double)sample->in_use / (double)capacity : NAN, 10));
+	json_object_set_new(object, "total", count(sample->open));
+	json_object_set_new(object, "timestamp", realtime(sample->end_realtime_ns));
 	return object;
 }
 
 json_t *health_history(const struct health_subject *subject, size_t limit, unsigned interval) {
-	json_t *samples = json_array();
-	enum model_resolution resolution = resolution_of(interval);
-	static const uint64_t seconds[MODEL_RESOLUTION_COUNT] = {1, 60, 3600};
-	if (subject->count == 0 || subject->reports[0]->timeline == NULL)
-		return samples;
+	struct history_sample samples[HISTORY_MAX];
+	json_t *entries = json_array();
+	if (subject->count == 0)
+		return entries;
 	const struct report *report = subject->reports[0];
-	uint64_t age_s = (report->until_realtime_ns - report->created_realtime_ns) / 1000000000u;
-	uint64_t epochs = age_s / seconds[resolution]; /* whole ones: the one that runs is not over */
-	uint64_t shown = limit < HEALTH_HISTORY_MAX ? limit : HEALTH_HISTORY_MAX;
-	for (uint64_t epoch = epochs > shown ? epochs - shown : 0; epoch < epochs; epoch++)
-		json_array_append_new(samples, sample(report, epoch, resolution));
-	return samples;
+	size_t found = history_take(samples, limit, report, resolution_of(interval));
+	for (size_t i = 0; i < found; i++)
+		json_array_append_new(entries, sample_entry(&samples[i], capacity_of_all(report)));
+	return entries;
 }
 
 /* ---- Everything --------------------------------------------------------------------------------------------------- */

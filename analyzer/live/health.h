@@ -31,7 +31,6 @@ json_t *health_database(const struct health_subject *subject, const char *pool_n
 /* {status, pools: [{poolName, totalCount, idleCount, waitingCount, utilizationPercent, timestamp}]} */
 json_t *health_readiness(const struct health_subject *subject);
 
-enum { HEALTH_HISTORY_MAX = 300 };
 /* The last samples of the newest run, oldest first, one each `interval` seconds (1, 60 or 3600): {checkedout,
  * usage_percent, total, timestamp}. */
 json_t *health_history(const struct health_subject *subject, size_t limit, unsigned interval);

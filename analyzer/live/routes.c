@@ -7,6 +7,7 @@
 #include <jansson.h>
 
 #include "analyzer/live/health.h"
+#include "analyzer/live/history.h"
 #include "analyzer/render/metrics.h"
 #include "analyzer/render/render.h"
 
@@ -71,7 +72,7 @@ static void answer_readiness(struct visit *visit) {
 static void answer_history(struct visit *visit) {
 	unsigned long limit;
 	unsigned long interval;
-	if (take_number(visit, "limit", HEALTH_HISTORY_MAX, HISTORY_SAMPLES, &limit) &&
+	if (take_number(visit, "limit", HISTORY_MAX, HISTORY_SAMPLES, &limit) &&
 	    take_number(visit, "interval", 3600, 1, &interval))
 		send_json(visit, health_history(&visit->live, limit, (unsigned)interval));
 }
