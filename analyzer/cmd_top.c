@@ -55,14 +55,10 @@ static const struct {
 	short foreground; /* -1: the terminal's own */
 	attr_t attributes;
 } looks[TOP_STYLE_COUNT] = {
-	[TOP_PLAIN] = {-1, A_NORMAL},
-	[TOP_TITLE] = {-1, A_BOLD},
-	[TOP_HEADING] = {-1, A_REVERSE},
-	[TOP_SELECTED] = {-1, A_STANDOUT | A_BOLD},
-	[TOP_GOOD] = {COLOR_GREEN, A_NORMAL},
-	[TOP_DOUBTFUL] = {COLOR_YELLOW, A_NORMAL},
-	[TOP_BAD] = {COLOR_RED, A_BOLD},
-	[TOP_FAINT] = {-1, A_DIM},
+	[TOP_PLAIN] = {-1, A_NORMAL},         [TOP_TITLE] = {-1, A_BOLD},
+	[TOP_HEADING] = {-1, A_REVERSE},      [TOP_SELECTED] = {-1, A_STANDOUT | A_BOLD},
+	[TOP_GOOD] = {COLOR_GREEN, A_NORMAL}, [TOP_DOUBTFUL] = {COLOR_YELLOW, A_NORMAL},
+	[TOP_BAD] = {COLOR_RED, A_BOLD},      [TOP_FAINT] = {-1, A_DIM},
 };
 
 static bool open_terminal(const struct request *request) {
@@ -99,16 +95,11 @@ static int translate(int key) {
 	static const struct {
 		int curses;
 		int own;
-	} keys[] = {{KEY_UP, TOP_KEY_UP},
-		    {KEY_DOWN, TOP_KEY_DOWN},
-		    {KEY_PPAGE, TOP_KEY_PAGE_UP},
-		    {KEY_NPAGE, TOP_KEY_PAGE_DOWN},
-		    {KEY_ENTER, TOP_KEY_ENTER},
-		    {'\n', TOP_KEY_ENTER},
-		    {'\r', TOP_KEY_ENTER},
-		    {KEY_BACKSPACE, TOP_KEY_BACKSPACE},
-		    {0x7f, TOP_KEY_BACKSPACE},
-		    {'\b', TOP_KEY_BACKSPACE},
+	} keys[] = {{KEY_UP, TOP_KEY_UP},         {KEY_DOWN, TOP_KEY_DOWN},
+		    {KEY_PPAGE, TOP_KEY_PAGE_UP}, {KEY_NPAGE, TOP_KEY_PAGE_DOWN},
+		    {KEY_ENTER, TOP_KEY_ENTER},   {'\n', TOP_KEY_ENTER},
+		    {'\r', TOP_KEY_ENTER},        {KEY_BACKSPACE, TOP_KEY_BACKSPACE},
+		    {0x7f, TOP_KEY_BACKSPACE},    {'\b', TOP_KEY_BACKSPACE},
 		    {0x1b, TOP_KEY_ESCAPE}};
 	for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
 		if (keys[i].curses == key)
@@ -170,7 +161,8 @@ static void watch(struct follower *follower, const struct request *request) {
 static bool take_interval(const char *text, struct request *request) {
 	char *end;
 	request->interval_seconds = strtod(text, &end);
-	if (end != text && *end == '\0' && request->interval_seconds >= 0.1 && request->interval_seconds <= 3600)
+	if (end != text && *end == '\0' && request->interval_seconds >= 0.1 &&
+	    request->interval_seconds <= 3600)
 		return true;
 	options_error("--interval", "'%s' is not a number of seconds from 0.1 to 3600", text);
 	return false;

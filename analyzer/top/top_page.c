@@ -11,7 +11,7 @@
 #include "analyzer/text.h"
 
 enum {
-	PLACE_MIN = 20,  /* columns of a place in the code, however narrow the page */
+	PLACE_MIN = 20, /* columns of a place in the code, however narrow the page */
 	BAR_COLUMNS = 20,
 	POOLS_SHARE = 4, /* pools get at most one part of these of the page */
 	LABEL_COLUMNS = 8
@@ -190,10 +190,11 @@ static const char *place_of(struct top_page *page, const struct report *report, 
 		return "(no stack)";
 	const char *function = frame->function != NULL ? frame->function : "?";
 	if (frame->file != NULL)
-		return arena_text(&page->arena, "%s:%" PRIu32 " in %s", text_basename(frame->file), frame->line,
-				  function);
+		return arena_text(&page->arena, "%s:%" PRIu32 " in %s", text_basename(frame->file),
+				  frame->line, function);
 	return arena_text(&page->arena, "%s+0x%" PRIx64 " in %s",
-			  frame->module != NULL ? text_basename(frame->module) : "?", frame->offset, function);
+			  frame->module != NULL ? text_basename(frame->module) : "?", frame->offset,
+			  function);
 }
 
 static bool is_used(const struct report_lease *lease) {
@@ -224,10 +225,11 @@ static struct rows site_rows(struct top_page *page, const struct report *report)
 		struct row *row = &rows.rows[i];
 		row->place = place_of(page, report, report->sites[i].id);
 		row->searched = row->place;
-		row->text = arena_text(&page->arena, "%7" PRId64 " %7s %8" PRId64 " %8s  ", row->open,
-				       count_text(page, report->totals.in_use != REPORT_UNKNOWN ? row->used
-												: REPORT_UNKNOWN),
-				       report->sites[i].leases, age_text(page, row->open > 0 ? row->age : NAN));
+		row->text = arena_text(
+			&page->arena, "%7" PRId64 " %7s %8" PRId64 " %8s  ", row->open,
+			count_text(page,
+				   report->totals.in_use != REPORT_UNKNOWN ? row->used : REPORT_UNKNOWN),
+			report->sites[i].leases, age_text(page, row->open > 0 ? row->age : NAN));
 	}
 	return rows;
 }
@@ -241,8 +243,8 @@ static struct rows lease_rows(struct top_page *page, const struct report *report
 		rows.rows[rows.count++] = (struct row){
 			.place = place,
 			.searched = arena_text(&page->arena, "%s %s %s", place, known(lease->role), state),
-			.text = arena_text(&page->arena, "%7" PRId64 " %7s %-14s %6s %6s %-10.10s ", lease->pid,
-					   count_text(page, lease->backend_pid), state,
+			.text = arena_text(&page->arena, "%7" PRId64 " %7s %-14s %6s %6s %-10.10s ",
+					   lease->pid, count_text(page, lease->backend_pid), state,
 					   age_text(page, lease->age), age_text(page, lease->idle_for),
 					   text_printable(&page->arena, known(lease->role))),
 			.open = 1,
@@ -361,10 +363,12 @@ static void draw_keys(struct top_page *page, const struct top_state *state) {
 	else if (state->filter[0] != '\0')
 		add_line(page, TOP_FAINT, "filter: %s   (Esc clears it)   h help  q quit", state->filter);
 	else
-		add_line(page, TOP_FAINT, "%s", "h help  o/u/a/n sort  / filter  Tab list  space pause  q quit");
+		add_line(page, TOP_FAINT, "%s",
+			 "h help  o/u/a/n sort  / filter  Tab list  space pause  q quit");
 }
 
-void top_draw(struct top_page *page, struct top_state *state, const struct report *report, const char *notice) {
+void top_draw(struct top_page *page, struct top_state *state, const struct report *report,
+	      const char *notice) {
 	page->lines = arena_array(&page->arena, page->rows, sizeof *page->lines);
 	page->count = 0;
 	if (report == NULL)

@@ -70,7 +70,8 @@ enum top_answer top_take_key(struct top_state *state, int key);
 
 /* Draws a page of the given size; `report` NULL shows `notice` alone. `notice` is what there is to say about the ledger
  * ("the run has ended"), NULL nothing. Clamps what is selected to what there is. */
-void top_draw(struct top_page *page, struct top_state *state, const struct report *report, const char *notice);
+void top_draw(struct top_page *page, struct top_state *state, const struct report *report,
+	      const char *notice);
 void top_page_release(struct top_page *page);
 
 #endif
