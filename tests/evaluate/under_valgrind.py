@@ -14,10 +14,10 @@ cluster = Cluster()
 ERRORS_FOUND = 99
 
 
-def run_under(tool, program, db, *options):
+def run_under(tool, program, db, *options, env=None):
     argv = ["valgrind", "--tool=" + tool, "--error-exitcode=%d" % ERRORS_FOUND, "--quiet", "--num-callers=30",
             "--suppressions=" + os.path.join(HERE, "valgrind.supp"), *options]
-    run = run_with_shim(argv + program, db=db, timeout=300)
+    run = run_with_shim(argv + program, db=db, env=env, timeout=300)
     check(run.status != ERRORS_FOUND, "%s found errors:\n%s" % (tool, run.stderr.decode("utf-8", "replace")))
     return run.check_status(0)
 
@@ -31,6 +31,19 @@ def memcheck_of_every_way_to_connect():
     for program in ([fixture("leak_sites")], [fixture("threads"), "4", "20"], [fixture("forks"), "opens"]):
         db = cluster.fresh_database()
         run = run_under("memcheck", program, db, "--leak-check=no", "--trace-children=yes")
+        check_counted(run, db)
+
+
+@test
+def memcheck_of_python():
+    """Objects of the interpreter are freed as they are released, so that reading one too late is seen."""
+    kinds = ["plain", "many_shapes", "recursion", "finalizer", "thread", "asyncio", "names", "freed_code", "freed_lines",
+             "callback", "traced", "exit"]
+    places = os.path.join(ROOT, "tests", "fixtures", "python", "places.py")
+    for driver in ("psycopg2", "ctypes"):
+        db = cluster.fresh_database()
+        run = run_under("memcheck", [PYTHON, places, driver] + kinds, db, "--leak-check=no",
+                        env={"PYTHONMALLOC": "malloc"})
         check_counted(run, db)
 
 
