@@ -6,33 +6,16 @@ import glob
 import json
 import os
 import shutil
-import subprocess
 
 from pqlease_test import *
+from python_versions import *
 from report_checks import *
 
 cluster = Cluster()
 
 PLACES = os.path.join(ROOT, "tests", "fixtures", "python", "places.py")
-VERSIONS = ["3.%d" % minor for minor in range(6, 14)]
 KINDS = ["plain", "many_shapes", "recursion", "finalizer", "thread", "asyncio", "names", "freed_code", "freed_lines",
          "zip", "traced", "import", "callback", "exit", "fork"]
-
-
-def other_pythons():
-    """{"3.6": path} of the interpreters beside Debian's own."""
-    candidates = glob.glob("/usr/local/bin/python3.*") + glob.glob("/opt/python*/bin/python3.*")
-    candidates += glob.glob(os.path.join(os.environ.get("PYENV_ROOT", os.path.expanduser("~/.pyenv")),
-                                         "versions", "*", "bin", "python3.*"))
-    return {path.rsplit("python", 1)[1]: path for path in sorted(candidates) if path.rsplit("python", 1)[1] in VERSIONS}
-
-
-PYTHONS = other_pythons()
-
-
-def frames_of(site, language="python"):
-    return tuple((frame["file"], frame["line"], frame["function"]) for frame in site["frames"]
-                 if frame["language"] == language)
 
 
 def expected_stacks(output, depth=64):
@@ -47,7 +30,7 @@ def recorded_stacks(parsed):
     """Without the frames of psycopg2's own module, which the program cannot see from where it looks."""
     stacks = collections.Counter()
     for site in parsed["sites"]:
-        frames = frames_of(site)
+        frames = python_frames(site)
         while frames and "/psycopg2/" in frames[0][0]:
             frames = frames[1:]
         stacks[frames] += site["attempts"]
@@ -114,19 +97,19 @@ def ctypes_on_the_systems_python():
 @test
 def the_other_versions_that_are_here():
     for version in VERSIONS:
-        if version not in PYTHONS:
+        if version not in OTHER_PYTHONS:
             print("# python %s is not here: not tested" % version)
             continue
         for driver in ("ctypes", "pydll"):
             db = cluster.fresh_database()
-            take(PYTHONS[version], driver, KINDS, db)
-        print("# python %s: %s" % (version, PYTHONS[version]))
+            take(OTHER_PYTHONS[version], driver, KINDS, db)
+        print("# python %s: %s" % (version, OTHER_PYTHONS[version]))
 
 
 @test
 def sub_interpreters():
     """A state of its own: found while the interpreter's lock is held."""
-    for version, python in [("system", PYTHON)] + sorted(PYTHONS.items()):
+    for version, python in [("system", PYTHON)] + sorted(OTHER_PYTHONS.items()):
         if version not in ("3.6", "3.7"): # without the module that makes them
             take(python, "pydll", ["plain", "sub_interpreter", "thread"], cluster.fresh_database())
 
@@ -134,7 +117,7 @@ def sub_interpreters():
 def embedding_libraries():
     """{library: PYTHONHOME or None}"""
     found = {path: None for path in glob.glob("/usr/lib/*-linux-gnu/libpython3.11.so.1.0")}
-    for python in PYTHONS.values():
+    for python in OTHER_PYTHONS.values():
         home = os.path.dirname(os.path.dirname(python))
         found.update({path: home for path in glob.glob(os.path.join(home, "lib", "libpython3.*.so.1.0"))})
     return found
@@ -165,7 +148,7 @@ def embedded_in_a_program():
 @test
 def a_callback_out_of_native_code():
     """Script, native code, script: the frames stand in this order."""
-    for version, python in [("system", PYTHON)] + sorted(PYTHONS.items()):
+    for version, python in [("system", PYTHON)] + sorted(OTHER_PYTHONS.items()):
         db = cluster.fresh_database()
         run, parsed = take(python, "ctypes", ["callback"], db, PQLEASE_STACK_DEPTH=64)
         for site in parsed["sites"]:
@@ -190,7 +173,7 @@ def without_site_and_environment():
 
 @test
 def a_renamed_interpreter():
-    for version, python in [("system", os.path.realpath(PYTHON))] + sorted(PYTHONS.items()):
+    for version, python in [("system", os.path.realpath(PYTHON))] + sorted(OTHER_PYTHONS.items()):
         if version != "system" and not os.path.exists(os.path.join(os.path.dirname(python), "..", "lib")):
             continue
         renamed = os.path.join(ledger_directory(), "worker")
@@ -204,7 +187,7 @@ def a_deep_recursion_is_cut_and_said():
     for depth in (1, 32, 64):
         db = cluster.fresh_database()
         run, parsed = take(PYTHON, "ctypes", ["deep"], db, depth=depth)
-        cut = {frames_of(site)[0][2]: site["truncated"] for site in parsed["sites"]}
+        cut = {python_frames(site)[0][2]: site["truncated"] for site in parsed["sites"]}
         check(cut["method"], "a stack of 1000 calls is marked as cut: %r" % cut)
 
 
@@ -213,7 +196,7 @@ def depth_nought_reads_none_and_says_so():
     db = cluster.fresh_database()
     run = run_with_shim([PYTHON, PLACES, "ctypes", "plain"], db=db, env={"PQLEASE_SCRIPT_FRAMES": 0}).check_status(0)
     parsed = run.report()
-    check(all(frames_of(site) == () for site in parsed["sites"]), "no script frames")
+    check(all(python_frames(site) == () for site in parsed["sites"]), "no script frames")
     check(any("PQLEASE_SCRIPT_FRAMES is 0" in reason for reason in parsed["trust"]["reasons"]), parsed["trust"])
 
 
