@@ -627,7 +627,7 @@ void report_build(struct report *report, const struct model *model, struct symbo
 	build_findings(&building);
 	report_tests_build(report, model);
 	trust_judge(&report->trust, &report->arena, model, building.settings.unrecorded_reason);
-	verdict_give(&report->verdict, &report->arena, report);
+	verdict_give(&report->verdict, &report->arena, report, model, &building.settings);
 }
 
 void report_release(struct report *report) {

@@ -3,6 +3,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "analyzer/verdict_causes.h"
+
 /* ---- Facts ------------------------------------------------------------------------------------ */
 
 /* What verdicts are given from: the findings, added up. */
@@ -14,12 +16,22 @@ struct verdict_facts {
 	uint64_t leak_sites;                     /* places of the first */
 	uint64_t failed_leak_sites;              /* places of the second */
 	const struct report_finding *worst_leak; /* the one with the most leases */
-	uint64_t problems;                       /* findings of level error that are no leaks */
+	uint64_t problems;                       /* findings of level error about libpq used wrongly */
 	uint64_t suspicions;
+	uint64_t held; /* of these, about connections that are perhaps not given back */
 };
 
 static bool is_kind(const struct finding *finding, const char *kind) {
 	return strcmp(finding->kind, kind) == 0;
+}
+
+static bool is_misuse(const struct finding *finding) {
+	static const char *const kinds[] = {"double-finish", "used-after-fork", "concurrent-use",
+					    "use-after-finish"};
+	for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+		if (is_kind(finding, kinds[i]))
+			return true;
+	return false;
 }
 
 static void gather(struct verdict_facts *facts) {
@@ -36,8 +48,9 @@ static void gather(struct verdict_facts *facts) {
 		    (facts->worst_leak == NULL || !is_kind(facts->worst_leak->finding, finding->kind) ||
 		     finding->count > facts->worst_leak->finding->count))
 			facts->worst_leak = &facts->report->findings[i];
-		facts->problems += !is_leak && !is_failed_leak && finding->level == FINDING_ERROR;
+		facts->problems += is_misuse(finding);
 		facts->suspicions += finding->certainty == FINDING_SUSPICION;
+		facts->held += is_kind(finding, "long-held") || is_kind(finding, "stranded");
 	}
 }
 
@@ -117,6 +130,17 @@ static const char *say_suspicious(const struct verdict_facts *facts) {
 	(void)facts;
 	return "Unsure: connections were held by processes that vanished; whether that is a leak cannot be "
 	       "told.";
+}
+
+static bool is_held(const struct verdict_facts *facts) {
+	return facts->held > 0 && facts->held == facts->suspicions;
+}
+
+static const char *say_held(const struct verdict_facts *facts) {
+	(void)facts;
+	return "Unsure: connections are held for long, or lie idle while others were opened; whether they "
+	       "come back "
+	       "cannot be told yet.";
 }
 
 static bool has_problems(const struct verdict_facts *facts) {
@@ -203,6 +227,11 @@ static const struct verdict_line {
 	 say_distrusted,
 	 {NULL},
 	 {"Record again with a larger PQLEASE_LEDGER_SIZE, or see the reasons.", NULL}},
+	{is_held,
+	 "unsure",
+	 say_held,
+	 {"leak", "held_idle", NULL},
+	 {"See the findings for who has them.", NULL}},
 	{is_suspicious,
 	 "unsure",
 	 say_suspicious,
@@ -237,10 +266,63 @@ static void fill_evidence(struct report_verdict *verdict, const struct verdict_f
 	verdict->evidence_count = sizeof evidence / sizeof evidence[0];
 }
 
-void verdict_give(struct report_verdict *verdict, struct arena *arena, const struct report *report) {
+/* ---- How long a leak can go on ------------------------------------------------------------------- */
+
+enum { SIZES = 2, ENOUGH_LEAKS = 3 };
+
+static const char *say_duration(struct arena *arena, double seconds) {
+	return seconds < 120     ? arena_text(arena, "%.0f seconds", seconds)
+		: seconds < 7200 ? arena_text(arena, "%.0f minutes", seconds / 60)
+				 : arena_text(arena, "%.0f hours", seconds / 3600);
+}
+
+/* The slots of the server, or two sizes that pools often have. */
+static const char *say_exhaustion(const struct verdict_facts *facts) {
+	const struct report_server *server = facts->report->server;
+	const struct finding *worst = facts->worst_leak != NULL ? facts->worst_leak->finding : NULL;
+	double sizes[SIZES] = {30, 50};
+	if (facts->leaked < ENOUGH_LEAKS || worst == NULL || worst->count < ENOUGH_LEAKS ||
+	    worst->last_ns <= worst->first_ns)
+		return NULL;
+	if (server != NULL && server->max_connections > server->reserved)
+		sizes[1] = (double)(server->max_connections - server->reserved);
+	double span_s = (double)(worst->last_ns - worst->first_ns) / 1e9;
+	double per_second = (double)(worst->count - 1) / span_s;
+	return arena_text(facts->arena,
+			  "At this rate, %.3g per minute, %.0f connections are gone after %s and %.0f after "
+			  "%s: a larger "
+			  "pool delays exhaustion but won't solve a leak.",
+			  60 * per_second, sizes[0], say_duration(facts->arena, sizes[0] / per_second),
+			  sizes[1], say_duration(facts->arena, sizes[1] / per_second));
+}
+
+static void add_exhaustion(struct report_verdict *verdict, const struct verdict_facts *facts) {
+	const char *line = facts->leaked > 0 ? say_exhaustion(facts) : NULL;
+	const char **advice = arena_array(facts->arena, ADVICE_MAX, sizeof *advice);
+	if (line == NULL || verdict->advice_count == 0)
+		return;
+	memcpy(advice, verdict->advice, verdict->advice_count * sizeof *advice);
+	advice[verdict->advice_count - 1] = line; /* says what the general line says, with numbers */
+	verdict->advice = advice;
+}
+
+/* Why connections are short, when they are; a leak that is a fact explains it all. */
+static bool give_cause(struct report_verdict *verdict, const struct verdict_facts *facts,
+		       const struct model *model, const struct report_settings *settings) {
+	struct verdict_signs signs;
+	if (is_unrecorded(facts) || facts->leaked > 0 || is_distrusted(facts))
+		return false;
+	verdict_signs_read(&signs, facts->report, model, settings);
+	return verdict_causes_judge(verdict, facts->arena, facts->report, &signs, &settings->thresholds);
+}
+
+void verdict_give(struct report_verdict *verdict, struct arena *arena, const struct report *report,
+		  const struct model *model, const struct report_settings *settings) {
 	struct verdict_facts facts = {.report = report, .arena = arena};
 	const struct verdict_line *line = verdict_lines;
 	gather(&facts);
+	if (give_cause(verdict, &facts, model, settings))
+		return;
 	while (!line->applies(&facts))
 		line++;
 	*verdict = (struct report_verdict){.cause = line->cause,
@@ -250,4 +332,5 @@ void verdict_give(struct report_verdict *verdict, struct arena *arena, const str
 					   .advice = line->advice,
 					   .advice_count = list_length(line->advice)};
 	fill_evidence(verdict, &facts);
+	add_exhaustion(verdict, &facts);
 }

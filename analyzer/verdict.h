@@ -6,7 +6,8 @@
 
 #include "analyzer/report.h"
 
-/* Needs the report's findings, totals and trust. */
-void verdict_give(struct report_verdict *verdict, struct arena *arena, const struct report *report);
+/* Needs the report's findings, totals, pools, server and trust; the model is the report's. */
+void verdict_give(struct report_verdict *verdict, struct arena *arena, const struct report *report,
+		  const struct model *model, const struct report_settings *settings);
 
 #endif
