@@ -38,6 +38,7 @@ SAME(MODEL_LANGUAGE_END, LEDGER_FRAME_LANGUAGE_END);
 SAME(MODEL_SCRIPT_UNKNOWN_VERSION, LEDGER_SCRIPT_UNKNOWN_VERSION);
 SAME(MODEL_SCRIPT_NEVER, LEDGER_SCRIPT_NEVER);
 SAME(MODEL_RELEASE_BY_OTHER_PROCESS, LEDGER_RELEASE_BY_OTHER_PROCESS);
+SAME(MODEL_RELEASE_NESTED_LEASE, LEDGER_RELEASE_NESTED_LEASE);
 SAME(MODEL_SITE_FIRST, LEDGER_SITE_FIRST);
 SAME(MODEL_POOL_OTHER, LEDGER_POOL_OTHER);
 SAME(MODEL_DOUBLE_FINISH_SEEN, LEDGER_FINDING_DOUBLE_FINISH);
@@ -590,7 +591,7 @@ static void read_lease(const struct reading *reading, const struct ledger_lease 
 	to->established_ns = from->held_since_ns != 0 ? from->held_since_ns : from->established_ns;
 	to->last_event_ns = from->last_event_ns;
 	to->thread_gone_ns = from->owner_gone_ns;
-	read_lease_flags(from->flags, to);
+	read_lease_flags(from->flags | (from->use_flags & LEDGER_LEASE_USE_FLAGS), to);
 	read_lease_uses(from, to);
 }
 
@@ -679,6 +680,21 @@ static size_t read_ended_section(const struct reading *reading, enum ledger_sect
 	return whole_count;
 }
 
+static bool is_misuse(const struct model_ended *ended) {
+	return ended->release == MODEL_RELEASE_CONCURRENT_USE || ended->release == MODEL_RELEASE_NESTED_LEASE;
+}
+
+static void take_out_misuses(struct model *model) {
+	size_t count = model->example_count;
+	model->misuses = arena_array(&model->arena, count, sizeof *model->misuses);
+	model->example_count = 0;
+	for (size_t i = 0; i < count; i++)
+		if (is_misuse(&model->examples[i]))
+			model->misuses[model->misuse_count++] = model->examples[i];
+		else
+			model->examples[model->example_count++] = model->examples[i];
+}
+
 static void read_history(const struct reading *reading) {
 	struct model *model = reading->model;
 	uint64_t used = ledger_image_header(&reading->image)->section[LEDGER_HISTORY].used;
@@ -687,6 +703,7 @@ static void read_history(const struct reading *reading) {
 	model->history_overwritten = used > capacity ? plausible(used - capacity) : 0;
 	model->history_count = read_ended_section(reading, LEDGER_HISTORY, oldest, capacity, &model->history);
 	model->example_count = read_ended_section(reading, LEDGER_UNRELEASED, 0, 0, &model->examples);
+	take_out_misuses(model);
 }
 
 /* ---- Who released what ------------------------------------------------------------------------------------ */

@@ -168,6 +168,9 @@ enum model_release {
 	MODEL_RELEASE_UNSEEN,
 	MODEL_RELEASE_OWNER_GONE,
 	MODEL_RELEASE_BY_OTHER_PROCESS,
+	/* Examples of misuses: `site` is where the first of the two uses began, `release_site` where the second was. */
+	MODEL_RELEASE_CONCURRENT_USE,
+	MODEL_RELEASE_NESTED_LEASE,
 	MODEL_RELEASE_COUNT
 };
 
@@ -503,6 +506,8 @@ struct model {
 	size_t example_count;
 	struct model_releaser *releasers;
 	size_t releaser_count;
+	struct model_ended *misuses; /* examples of MODEL_RELEASE_CONCURRENT_USE and NESTED_LEASE */
+	size_t misuse_count;
 	struct model_use *uses; /* the last ones, oldest first */
 	size_t use_count;
 	uint64_t uses_overwritten;

@@ -67,3 +67,18 @@ enum failure_reason failure_classify(const char *message, const void *conn, size
 bool failure_was_contacted(enum failure_reason reason) {
 	return reasons[reason].is_contacted;
 }
+
+bool failure_is_exhaustion(enum failure_reason reason) {
+	switch (reason) {
+	case FAILURE_TOO_MANY_CLIENTS:
+	case FAILURE_RESERVED_SLOTS:
+	case FAILURE_ROLE_LIMIT:
+	case FAILURE_DATABASE_LIMIT:
+	case FAILURE_POOLER_MAX_CLIENTS:
+	case FAILURE_POOLER_WAIT_TIMEOUT:
+	case FAILURE_STATE_53300:
+		return true;
+	default:
+		return false;
+	}
+}

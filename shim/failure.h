@@ -21,4 +21,7 @@ enum failure_reason failure_classify(const char *message, const void *conn, size
 /* Whether libpq had parsed the conninfo and tried an address: only then its accessors can be believed. */
 bool failure_was_contacted(enum failure_reason reason);
 
+/* Whether somebody had no connection left to give. */
+bool failure_is_exhaustion(enum failure_reason reason);
+
 #endif

@@ -31,7 +31,8 @@ static struct instance_binding bind(const void *caller) {
 static struct instance_binding bind_conn(const void *caller, const PGconn *conn) {
 	struct instance_binding binding = bind(caller);
 	uint32_t instance;
-	if (!binding.is_internal && lease_instance(conn, &instance) && instance_api(instance))
+	if (!binding.is_internal && instance_has_others() && lease_instance(conn, &instance) &&
+	    instance_api(instance))
 		binding.api = instance_api(instance);
 	return binding;
 }
@@ -153,16 +154,37 @@ static void reset_ended(struct lease_call *call, const struct instance_binding *
 		FORWARD(name, arguments, (void)0);                         \
 	}
 
-#define DEFINE_COMMAND(name, result, parameters, arguments)                \
-	EXPORT result name parameters {                                    \
-		struct instance_binding binding = bind_conn(CALLER, conn); \
-		if (is_recorded(&binding)) {                               \
-			int kept_errno = errno;                            \
-			lease_command(conn, CALLER);                       \
-			errno = kept_errno;                                \
-		}                                                          \
-		return FORWARD(name, arguments, (result)0);                \
+/* What libpq says about the connection behind a call that may have ended a command. */
+static void use_ended(struct use_call *use, const struct instance_binding *binding, const PGconn *conn) {
+	if (!use->is_recorded ||
+	    !lease_use_end(use, (enum use_status)binding->api->PQtransactionStatus(conn)))
+		return;
+	struct lease_facts facts = libpq_facts(binding->api, conn);
+	lease_use_broken(use, &facts);
+}
+
+/* Prototypes: the libpq whose header this is compiled with may be older than the function. */
+#define DEFINE_USE(name, result, parameters, arguments, kind, text)                                          \
+	EXPORT result name parameters;                                                                       \
+	EXPORT result name parameters {                                                                      \
+		struct instance_binding binding = bind_conn(CALLER, conn);                                   \
+		if (!is_recorded(&binding) || !binding.api->name)                                            \
+			return FORWARD(name, arguments, (result)0);                                          \
+		struct use_call use;                                                                         \
+		result value;                                                                                \
+		AROUND(lease_use_begin(&use, conn, kind, text, CALLER), value = binding.api->name arguments, \
+		       use_ended(&use, &binding, conn));                                                     \
+		return value;                                                                                \
 	}
+
+#define DEFINE_QUERY(name, result, parameters, arguments) \
+	DEFINE_USE(name, result, parameters, arguments, USE_COMMAND, query)
+#define DEFINE_PREPARE(name, result, parameters, arguments) \
+	DEFINE_USE(name, result, parameters, arguments, USE_COMMAND, "PREPARE")
+#define DEFINE_COMMAND(name, result, parameters, arguments) \
+	DEFINE_USE(name, result, parameters, arguments, USE_COMMAND, NULL)
+#define DEFINE_RESULT(name, result, parameters, arguments) \
+	DEFINE_USE(name, result, parameters, arguments, USE_RESULT, NULL)
 
 #define DEFINE_PROBE(name, result, parameters, arguments)                                                  \
 	EXPORT result name parameters {                                                                    \

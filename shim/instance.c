@@ -250,6 +250,10 @@ struct instance_binding instance_of_caller(const void *caller) {
 	return find(address, generation);
 }
 
+bool instance_has_others(void) {
+	return atomic_load_explicit(&instance_count, memory_order_relaxed) > 1;
+}
+
 const struct libpq_api *instance_api(uint32_t instance) {
 	return instance < INSTANCES_MAX &&
 			atomic_load_explicit(&instances[instance].is_ready, memory_order_acquire)

@@ -31,6 +31,9 @@ uint32_t instance_of_function(const void *function);
  * the thread. */
 extern __thread uint32_t instance_named_by_thunk __attribute__((visibility("hidden")));
 
+/* Whether more than one libpq, or way to reach it, was seen. */
+bool instance_has_others(void);
+
 /* The functions of an instance seen before. */
 const struct libpq_api *instance_api(uint32_t instance);
 

@@ -8,6 +8,7 @@
 #include "shim/process.h"
 #include "shim/site.h"
 #include "shim/test_name.h"
+#include "shim/use.h"
 
 /* ---- The attempt in flight on this thread -------------------------------------------------------------------- */
 
@@ -21,6 +22,10 @@ static __thread struct in_flight {
 static struct ledger_account account_of(const struct ledger_slot *slot) {
 	const struct ledger_lease *lease = ledger_slot_lease(slot);
 	return (struct ledger_account){slot->ledger, lease->pool, lease->site};
+}
+
+static uint32_t process_of(const struct ledger_slot *slot) {
+	return (uint32_t)slot->word - 1;
 }
 
 /* ---- Closing ---------------------------------------------------------------------------------------------- */
@@ -62,11 +67,15 @@ static void close_lease(struct ledger_slot *slot, const struct ending *ending, u
 	if (!ledger_slot_move(slot, LEDGER_LEASE_CLOSING))
 		return;
 	lease->ending_ns = now_ns;
+	if (was_open)
+		use_lease_ends(slot, now_ns);
 	ledger_add(&account, ending->counter, 1, now_ns);
 	if (ending->counter == LEDGER_FINISHED) {
 		ledger_add_time(&account, LEDGER_HOLD_TIME, now_ns - lease->held_since_ns);
 		ledger_add_release(&account, ending->site, ending->facts, now_ns);
 	}
+	if (ending->counter == LEDGER_FINISHED && (ending->facts & LEDGER_FACT_UNUSED))
+		ledger_add(&account, LEDGER_FINISHED_UNUSED, 1, now_ns);
 	if (ending->counter == LEDGER_ABANDONED)
 		ledger_add_attempt(&account, true, now_ns);
 	if (ending->release == LEDGER_RELEASE_CUT_SHORT)
@@ -207,6 +216,7 @@ static void established(struct ledger_slot *slot, const struct lease_facts *fact
 			ledger_add(&account, LEDGER_REVIVED, 1, now_ns);
 		lease->held_since_ns = now_ns;
 		ledger_add_open(&account, 1, now_ns);
+		use_lease_taken(&account, now_ns);
 	}
 	lease->established_ns = now_ns;
 	lease->last_event_ns = now_ns;
@@ -233,6 +243,8 @@ static void failed(struct ledger_slot *slot, const struct lease_facts *facts, bo
 		ledger_add_failure(slot->ledger, facts->failure, now_ns);
 	}
 	ledger_slot_move(slot, LEDGER_LEASE_FAILED);
+	if (failure_is_exhaustion((enum failure_reason)facts->failure))
+		ledger_snapshot_take(&account, process_of(slot), facts->failure, now_ns);
 }
 
 static void settle(struct ledger_slot *slot, const struct lease_facts *facts, bool is_reset) {
@@ -368,6 +380,11 @@ void lease_reset_begin(struct lease_call *call, enum lease_call_kind kind, const
 	if (!find_held(&call->slot, conn))
 		return;
 	struct ledger_lease *lease = ledger_slot_lease(&call->slot);
+	if (lease->flags & LEDGER_LEASE_ESTABLISHED) {
+		use_lease_ends(&call->slot, ledger_now_ns());
+		lease->use_flags = 0;
+		lease->idle_ns = 0;
+	}
 	lease->resets++;
 	lease->attempt_begun_ns = ledger_now_ns();
 	lease->phase_stamp_ns = lease->attempt_begun_ns;
@@ -489,11 +506,57 @@ static bool is_inherited(const struct recording *now, const struct conn_entry *e
 		entry->generation != now->generation;
 }
 
-void lease_command(const void *conn, const void *caller) {
+static void used_after_finish(const struct recording *now, const void *caller) {
+	struct ledger_account account = {now->ledger, ledger_intern_pool(now->ledger, now->role, NULL),
+					 site_here(now, caller)};
+	ledger_add_misuse(&account, LEDGER_USE_AFTER_FINISH, LEDGER_FINDING_USE_AFTER_FINISH,
+			  ledger_now_ns());
+}
+
+/* ---- Uses ---------------------------------------------------------------------------------------------------------------- */
+
+/* Only a forked child can meet a connection of another process. */
+static bool needs_no_look(const struct recording *now) {
+	return !now->tracks_uses && now->generation == 1;
+}
+
+static bool find_used(struct ledger_slot *slot, const struct recording *now, const void *conn,
+		      enum use_kind kind, const void *caller) {
 	struct conn_entry entry = conn_table_find(conn);
-	const struct recording *now = entry.state == CONN_HELD ? process_recording() : NULL;
-	if (now && is_inherited(now, &entry))
+	if (entry.state == CONN_HELD && entry.generation == now->generation)
+		return now->tracks_uses && entry.slot != LEDGER_NO_SLOT &&
+			ledger_slot_find(slot, now->ledger, entry.slot, entry.word) &&
+			ledger_slot_state(slot) == LEDGER_LEASE_OPEN;
+	if (kind == USE_COMMAND && entry.state == CONN_HELD)
 		borrow(now, &entry, conn, caller);
+	if (kind == USE_COMMAND && entry.state == CONN_FINISHED && entry.generation == now->generation &&
+	    now->tracks_uses)
+		used_after_finish(now, caller);
+	return false;
+}
+
+void lease_use_begin(struct use_call *call, const void *conn, enum use_kind kind, const char *text,
+		     const void *caller) {
+	const struct recording *now = process_recording();
+	struct ledger_slot slot;
+	call->is_recorded = false;
+	if (now && !needs_no_look(now) && find_used(&slot, now, conn, kind, caller))
+		use_enter(call, now, &slot, kind, statement_of(text), caller, call);
+}
+
+bool lease_use_end(struct use_call *call, enum use_status status) {
+	return use_leave(call, status);
+}
+
+/* A pooler lets connect at once, and refuses when the first command has waited in vain. */
+void lease_use_broken(const struct use_call *call, const struct lease_facts *facts) {
+	const struct ledger_lease *lease = ledger_slot_lease(&call->slot);
+	struct ledger_account account = {call->slot.ledger, lease->pool, lease->last_use_site};
+	uint64_t now_ns = ledger_now_ns();
+	if (!failure_is_exhaustion((enum failure_reason)facts->failure))
+		return;
+	ledger_add_failure(account.ledger, facts->failure, now_ns);
+	ledger_snapshot_take(&account, process_of(&call->slot), facts->failure, now_ns);
 }
 
 /* Generation of a slot word; with it a slot is the same lease even after it became FREE. */

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "shim/ledger_writer.h"
+#include "shim/use.h"
 
 enum lease_outcome { LEASE_PENDING, LEASE_ESTABLISHED, LEASE_FAILED };
 
@@ -71,8 +72,13 @@ void lease_poll_begin(struct lease_poll *poll, const void *conn, enum ledger_pha
 /* `facts` NULL or LEASE_PENDING: the attempt goes on. */
 void lease_poll_end(struct lease_poll *poll, const struct lease_facts *facts);
 
-/* Before a command is sent on a connection: notices that it was opened by another process (fork). */
-void lease_command(const void *conn, const void *caller);
+/* Around a call that sends a command or fetches its results. Also notices a connection that another process opened (fork)
+ * and one that is finished already. `text` is the command's, NULL if unknown; only its first word is looked at. The caller keeps `call` in its own frame. If lease_use_end returns true,
+ * lease_use_broken is told what libpq says about it: `failure` of the facts is all that is looked at. */
+void lease_use_begin(struct use_call *call, const void *conn, enum use_kind kind, const char *text,
+		     const void *caller);
+bool lease_use_end(struct use_call *call, enum use_status status);
+void lease_use_broken(const struct use_call *call, const struct lease_facts *facts);
 
 /* Before the real PQfinish. */
 void lease_finish(const void *conn, const void *caller);

@@ -471,15 +471,17 @@ enum ledger_lease_flag {
 	LEDGER_LEASE_UNIX_SOCKET = 1u << 7,
 	LEDGER_LEASE_GSS = 1u << 8,
 	LEDGER_LEASE_FINISHED_ELSEWHERE = 1u << 9, /* a forked child called PQfinish: the session is over */
-	LEDGER_LEASE_LEFT = 1u << 10,   /* of a FREE slot: counted as unreleased, until it is reused */
-	LEDGER_LEASE_IN_USE = 1u << 11, /* counted in the gauges in_use */
-	LEDGER_LEASE_BROKEN = 1u << 12, /* the server ended the session, or the network did */
-	LEDGER_LEASE_PIPELINE = 1u << 13,
+	LEDGER_LEASE_LEFT = 1u << 10,          /* of a FREE slot: counted as unreleased, until it is reused */
+	LEDGER_LEASE_IN_USE = 1u << 11,        /* counted in the gauges in_use */
+	LEDGER_LEASE_BROKEN = 1u << 12,        /* the server ended the session, or the network did */
 	LEDGER_LEASE_LEFT_ORPHANED = 1u << 14, /* with LEFT: as LEDGER_LEFT_ORPHANED, else LEDGER_LEFT_OPEN */
 	/* Of struct ledger_use only. */
 	LEDGER_USE_ASSUMED = 1u << 16,  /* as LEDGER_USES_ASSUMED */
 	LEDGER_USE_LEFT = 1u << 17      /* as LEDGER_USES_LEFT */
 #define LEDGER_LEASE_LEFT_HOW_SHIFT 24u /* enum ledger_how_ended of LEDGER_LEASE_LEFT */
+#define LEDGER_LEASE_USE_FLAGS                                                                    \
+	(LEDGER_LEASE_DEDICATED | LEDGER_LEASE_IN_TRANSACTION | LEDGER_LEASE_TRANSACTION_FAILED | \
+	 LEDGER_LEASE_ACTIVE | LEDGER_LEASE_IN_USE | LEDGER_LEASE_BROKEN)
 };
 
 /*
@@ -543,7 +545,11 @@ struct ledger_lease {
 	_Atomic uint32_t batch_use_ns[LEDGER_BATCH_USES]; /* length of each */
 	_Atomic uint64_t
 		owner_gone_ns; /* when the thread that began it ended, 0: it runs, or nobody saw it end */
-	uint64_t reserved[3];  /* whole cache lines: slots of two threads share none */
+	/* Of enum ledger_lease_flag those that follow query traffic (LEDGER_LEASE_USE_FLAGS), kept apart from `flags` because
+	 * only who makes the calls writes them. */
+	_Atomic uint32_t use_flags;
+	uint32_t reserved32;
+	uint64_t reserved[2]; /* whole cache lines: slots of two threads share none */
 };
 
 /* An orphan: its thread has been gone for this long, and nobody used it since. */
@@ -569,7 +575,11 @@ enum ledger_release {
 	LEDGER_RELEASE_CUT_SHORT,  /* longjmp, exception or cancellation out of a connect */
 	LEDGER_RELEASE_UNSEEN,     /* the same pointer came back */
 	LEDGER_RELEASE_OWNER_GONE, /* folded by a reaper */
-	LEDGER_RELEASE_BY_OTHER_PROCESS
+	LEDGER_RELEASE_BY_OTHER_PROCESS,
+	/* No release but an example of a misuse: `site` is where the first of the two uses began, `release_site` where
+	 * the second one was. */
+	LEDGER_RELEASE_CONCURRENT_USE,
+	LEDGER_RELEASE_NESTED_LEASE
 };
 
 struct ledger_ended {

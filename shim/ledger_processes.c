@@ -104,6 +104,7 @@ static void fold_slot(struct ledger_slot *slot, enum ledger_how_ended how, uint6
 	enum ledger_left left = what_was_left(lease, ledger_slot_state(slot), ended_ns);
 	if (!ledger_slot_move(slot, LEDGER_LEASE_FOLDING))
 		return;
+	ledger_use_fold(slot, ended_ns ? ended_ns : ledger_now_ns());
 	if (lease->flags & LEDGER_LEASE_FINISHED_ELSEWHERE)
 		ledger_add(&account, LEDGER_FINISHED_ELSEWHERE, 1, ledger_now_ns());
 	else

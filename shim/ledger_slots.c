@@ -176,12 +176,14 @@ struct ledger_ended ledger_ended_of(const struct ledger_lease *lease) {
 		.role = lease->role,
 		.test = lease->test,
 		.application_name = lease->application_name,
-		.flags = lease->flags,
+		.flags = lease->flags | (lease->use_flags & LEDGER_LEASE_USE_FLAGS),
 		.failure = (uint8_t)lease->failure,
 		.uses = lease->uses,
 		.resets = lease->resets,
 		.in_query_ns = lease->in_query_ns,
 		.idle_in_transaction_ns = lease->idle_in_transaction_ns,
+		.commands = lease->commands,
+		.idle_ns = lease->idle_ns,
 		.owner_gone_ns = lease->owner_gone_ns,
 	};
 }

@@ -68,8 +68,8 @@ static uint32_t octave_number(struct ledger_header *ledger, _Atomic uint16_t *oc
 	return known - 1u;
 }
 
-void ledger_histogram_add(struct ledger_header *ledger, struct ledger_histogram *histogram,
-			  uint64_t value_ns) {
+static void count_bucket(struct ledger_header *ledger, struct ledger_histogram *histogram,
+			 uint64_t value_ns) {
 	int log2 = value_ns ? 63 - __builtin_clzll(value_ns) : 0;
 	int octave = log2 - (int)LEDGER_OCTAVE_FIRST_LOG2;
 	uint32_t bucket = 0;
@@ -88,10 +88,26 @@ void ledger_histogram_add(struct ledger_header *ledger, struct ledger_histogram 
 		atomic_fetch_add_explicit(&counters->bucket[bucket], 1, memory_order_relaxed);
 	else
 		ledger_count_loss(ledger, LEDGER_LOST_OCTAVES);
-	raise_to(&histogram->inverted_min_ns, ~value_ns);
-	raise_to(&histogram->max_ns, value_ns);
-	atomic_fetch_add_explicit(&histogram->sum_ns, value_ns, memory_order_relaxed);
-	atomic_fetch_add_explicit(&histogram->count, 1, memory_order_relaxed);
+}
+
+static void add_values(struct ledger_header *ledger, struct ledger_histogram *histogram,
+		       const uint64_t *values_ns, uint32_t count) {
+	uint64_t sum_ns = 0, min_ns = UINT64_MAX, max_ns = 0;
+	for (uint32_t i = 0; i < count; i++) {
+		count_bucket(ledger, histogram, values_ns[i]);
+		sum_ns += values_ns[i];
+		min_ns = values_ns[i] < min_ns ? values_ns[i] : min_ns;
+		max_ns = values_ns[i] > max_ns ? values_ns[i] : max_ns;
+	}
+	raise_to(&histogram->inverted_min_ns, ~min_ns);
+	raise_to(&histogram->max_ns, max_ns);
+	atomic_fetch_add_explicit(&histogram->sum_ns, sum_ns, memory_order_relaxed);
+	atomic_fetch_add_explicit(&histogram->count, count, memory_order_relaxed);
+}
+
+void ledger_histogram_add(struct ledger_header *ledger, struct ledger_histogram *histogram,
+			  uint64_t value_ns) {
+	add_values(ledger, histogram, &value_ns, 1);
 }
 
 /* ---- Totals ----------------------------------------------------------------------------------------- */
@@ -122,6 +138,12 @@ void ledger_add_time(const struct ledger_account *account, enum ledger_measure m
 		     uint64_t duration_ns) {
 	ledger_histogram_add(account->ledger, &account_pool(account)->totals.time[measure], duration_ns);
 	ledger_histogram_add(account->ledger, &account_site(account)->totals.time[measure], duration_ns);
+}
+
+void ledger_add_times(const struct ledger_account *account, enum ledger_measure measure,
+		      const uint64_t *durations_ns, uint32_t count) {
+	add_values(account->ledger, &account_pool(account)->totals.time[measure], durations_ns, count);
+	add_values(account->ledger, &account_site(account)->totals.time[measure], durations_ns, count);
 }
 
 void ledger_add_phase_time(struct ledger_header *ledger, enum ledger_phase phase, uint64_t duration_ns) {
@@ -269,4 +291,29 @@ void ledger_add_attempt(const struct ledger_account *account, bool has_failed, u
 	count_attempt(&at, 0, has_failed);
 	if (own)
 		count_attempt(&at, own, has_failed);
+}
+
+/* ---- Uses in progress --------------------------------------------------------------------------------- */
+
+void ledger_add_in_use(const struct ledger_account *account, int change) {
+	struct ledger_totals *pool = &account_pool(account)->totals;
+	change_gauge(&account->ledger->in_use, &account->ledger->in_use_peak, change);
+	change_gauge(&pool->in_use, &pool->in_use_peak, change);
+}
+
+static void show_in_use(const struct moment *at, uint32_t number, const _Atomic int64_t *gauge) {
+	struct ledger_timeline *timeline = ledger_unit(at->ledger, LEDGER_TIMELINES, number);
+	uint32_t value = as_value(atomic_load(gauge));
+	if (!timeline)
+		return;
+	change_metric(at, timeline, LEDGER_METRIC_IN_USE_PEAK, CELL_RAISE, value);
+	change_metric(at, timeline, LEDGER_METRIC_IN_USE, CELL_SET, value);
+}
+
+void ledger_show_in_use(const struct ledger_account *account, uint64_t now_ns) {
+	struct ledger_pool *pool = account_pool(account);
+	struct moment at = moment_of(account->ledger, now_ns);
+	show_in_use(&at, 0, &account->ledger->in_use);
+	if (pool->timeline)
+		show_in_use(&at, pool->timeline, &pool->totals.in_use);
 }

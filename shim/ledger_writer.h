@@ -96,6 +96,14 @@ void ledger_add_open(const struct ledger_account *account, int change, uint64_t 
 /* An attempt ended: the timelines of attempts and failures. */
 void ledger_add_attempt(const struct ledger_account *account, bool has_failed, uint64_t now_ns);
 
+/* As ledger_add_time for several values: exact sums are added once. */
+void ledger_add_times(const struct ledger_account *account, enum ledger_measure measure,
+		      const uint64_t *durations_ns, uint32_t count);
+/* The number of uses in progress in the account's pool and in the run changes by one. */
+void ledger_add_in_use(const struct ledger_account *account, int change);
+/* Writes the gauges of uses into the timelines. */
+void ledger_show_in_use(const struct ledger_account *account, uint64_t now_ns);
+
 /* Adds a value to a histogram (also used on private ones in tests). */
 void ledger_histogram_add(struct ledger_header *ledger, struct ledger_histogram *histogram,
 			  uint64_t value_ns);
@@ -154,6 +162,31 @@ enum ledger_lease_state ledger_slot_state(const struct ledger_slot *slot);
 bool ledger_slot_move(struct ledger_slot *slot, enum ledger_lease_state state);
 /* CLOSING -> FREE. */
 void ledger_slot_free(struct ledger_slot *slot);
+
+/* ---- Uses: by the lease's own thread, unless said ------------------------------------------------------ */
+
+/* The use in progress as it is in the slot. */
+struct ledger_use ledger_use_of(const struct ledger_slot *slot, uint64_t ended_ns);
+/* Keeps an ended use of less than LEDGER_BATCH_NS in the slot, for which there must be room. */
+void ledger_batch_add(struct ledger_lease *lease, const struct ledger_use *use);
+/* Adds the uses kept in the slot to the totals; returns how many. */
+uint32_t ledger_batch_flush(struct ledger_header *ledger, struct ledger_lease *lease, uint64_t now_ns);
+/* As ledger_batch_flush, for a lease whose owner is gone. */
+void ledger_batch_fold(struct ledger_header *ledger, struct ledger_lease *lease, uint64_t now_ns);
+/* Adds an ended use to the totals. */
+void ledger_add_use(const struct ledger_account *account, const struct ledger_use *use);
+/* Writes an ended use into its ring. */
+void ledger_use_keep(struct ledger_header *ledger, const struct ledger_use *use);
+/* The lease ends, by whoever is alone with it: what is kept in the slot goes into the totals, with the use in progress and
+ * the idle time. */
+void ledger_use_fold(struct ledger_slot *slot, uint64_t ended_ns);
+
+/* ---- Snapshots ------------------------------------------------------------------------------------------- */
+
+/* Freezes who holds what, because `process` (record number) was refused a connection of the account's pool at the account's
+ * site. At most one a second in a run; the dead are reaped first. Makes system calls; errno and cancellation of the host are untouched. */
+void ledger_snapshot_take(const struct ledger_account *account, uint32_t process, uint32_t failure,
+			  uint64_t now_ns);
 
 /* ---- Rings ------------------------------------------------------------------------------------------ */
 

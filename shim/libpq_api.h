@@ -10,16 +10,17 @@
 struct pg_cancel_conn; /* PGcancelConn, libpq 17 and later; headers of 12 to 16 lack it */
 
 /* Not hooked: accessors (2 ns, NULL-safe, PostgreSQL 12 to 18) and what tells binding apart. */
-#define LIBPQ_ACCESSORS(X) \
-	X(PQstatus)        \
-	X(PQhost)          \
-	X(PQport)          \
-	X(PQdb)            \
-	X(PQuser)          \
-	X(PQerrorMessage)  \
-	X(PQbackendPID)    \
-	X(PQserverVersion) \
-	X(PQsslInUse)      \
+#define LIBPQ_ACCESSORS(X)     \
+	X(PQstatus)            \
+	X(PQhost)              \
+	X(PQport)              \
+	X(PQdb)                \
+	X(PQuser)              \
+	X(PQerrorMessage)      \
+	X(PQbackendPID)        \
+	X(PQserverVersion)     \
+	X(PQsslInUse)          \
+	X(PQtransactionStatus) \
 	X(PQparameterStatus)
 
 /* In this order everywhere: hooks.def first, then the accessors. */

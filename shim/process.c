@@ -246,7 +246,8 @@ static bool attach_to(struct ledger_header *ledger, bool is_forked) {
 				       .generation = atomic_fetch_add(&generation, 1) + 1,
 				       .role = record->role,
 				       .pid = identity.pid,
-				       .tracks_uses = settings.uses != 0};
+				       .tracks_uses = settings.uses != 0,
+				       .captures_every_use = settings.uses == 2};
 	return true;
 }
 

@@ -18,6 +18,7 @@ struct recording {
 	uint32_t role;      /* string ids */
 	int32_t pid;
 	bool tracks_uses;
+	bool captures_every_use; /* PQLEASE_USES=2: no use's site is recognised without a capture */
 };
 
 /* Constructor only: settings, the ledger's name in the environment, exit marks. */

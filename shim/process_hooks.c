@@ -13,6 +13,7 @@
 #include "shim/modules.h"
 #include "shim/process.h"
 #include "shim/script.h"
+#include "shim/site_recall.h"
 #include "shim/stack_table.h"
 
 #define EXPORT __attribute__((visibility("default")))
@@ -44,6 +45,7 @@ static void forget_addresses(void) {
 	modules_forget();
 	script_forget();
 	stack_table_forget();
+	site_recall_forget();
 }
 
 EXPORT int dlclose(void *handle) {

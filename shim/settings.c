@@ -76,7 +76,7 @@ static const struct setting settings_table[] = {
 	{"PQLEASE_LEDGER_SIZE", parse_size, FIELD(ledger_size_bytes), 0},
 	{"PQLEASE_ROLE", parse_text, FIELD(role), SETTINGS_TEXT_BYTES},
 	{"PQLEASE_TEST", parse_text, FIELD(test), SETTINGS_TEXT_BYTES},
-	{"PQLEASE_USES", parse_number, FIELD(uses), 1},
+	{"PQLEASE_USES", parse_number, FIELD(uses), 2},
 	{"PQLEASE_STACK_DEPTH", parse_number, FIELD(stack_depth), STACK_FRAMES_MAX},
 	{"PQLEASE_SCRIPT_FRAMES", parse_number, FIELD(script_frames), SCRIPT_FRAMES_MAX},
 	{"PQLEASE_DISABLE", parse_number, FIELD(is_disabled), 1},

@@ -8,24 +8,31 @@
 #define RELEASE_FRAMES 16u
 
 static uint32_t site_within(const struct recording *now, const void *caller, uint32_t depth,
-			    struct script_state *state) {
-	struct stack stack;
-	struct script_stack script;
-	stack_capture_near(&stack, caller, depth);
-	if (stack.count == 0)
+			    struct stack *stack, struct script_stack *script) {
+	stack_capture_near(stack, caller, depth);
+	if (stack->count == 0)
 		process_note(LEDGER_NOTE_STACK_UNAVAILABLE);
-	script_capture(&script, &stack);
+	script_capture(script, stack);
 	process_note_runtimes();
-	if (state)
-		*state = script_state(&stack);
-	return stack_table_site(now->ledger, &stack, &script);
+	return stack_table_site(now->ledger, stack, script);
+}
+
+uint32_t site_capture(const struct recording *now, const void *caller, struct stack *stack,
+		      struct script_stack *script) {
+	return site_within(now, caller, STACK_FRAMES_MAX, stack, script);
 }
 
 uint32_t site_here(const struct recording *now, const void *caller) {
-	return site_within(now, caller, STACK_FRAMES_MAX, NULL);
+	struct stack stack;
+	struct script_stack script;
+	return site_capture(now, caller, &stack, &script);
 }
 
 /* Who releases is near: half the stack says it, in half the time. */
 uint32_t site_of_release(const struct recording *now, const void *caller, struct script_state *state) {
-	return site_within(now, caller, RELEASE_FRAMES, state);
+	struct stack stack;
+	struct script_stack script;
+	uint32_t site = site_within(now, caller, RELEASE_FRAMES, &stack, &script);
+	*state = script_state(&stack);
+	return site;
 }

@@ -41,7 +41,7 @@ def check_text_report(ledger, place):
 
 def check_sites_are_three(parsed):
     """The other two places have their own sites, and nothing to be blamed for."""
-    leases = sorted(site["leases"] for site in parsed["sites"])
+    leases = sorted(site["leases"] for site in parsed["sites"] if site["leases"] > 0)
     check_equal([33, 33, 34], leases, "leases of the sites")
 
 

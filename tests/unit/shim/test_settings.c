@@ -63,7 +63,7 @@ static void test_numbers(void **state) {
 		{"PQLEASE_STACK_DEPTH=65", &settings.stack_depth, 32, false},
 		{"PQLEASE_STACK_DEPTH=6a", &settings.stack_depth, 32, false},
 		{"PQLEASE_USES=0", &settings.uses, 0, true},
-		{"PQLEASE_USES=2", &settings.uses, 1, false},
+		{"PQLEASE_USES=3", &settings.uses, 1, false},
 		{"PQLEASE_USES=yes", &settings.uses, 1, false},
 		{"PQLEASE_DISABLE=1", &settings.is_disabled, 1, true},
 		{"PQLEASE_DISABLE=on", &settings.is_disabled, 0, false},

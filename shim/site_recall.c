@@ -1,0 +1,124 @@
+#include "shim/site_recall.h"
+
+#include <stdatomic.h>
+#include <stddef.h>
+
+#include "shim/script.h"
+#include "shim/site.h"
+#include "shim/stack.h"
+#include "shim/stack_memory.h"
+#include "shim/stack_table.h"
+
+#define PLACES 8u
+#define FRAMES_MAX 40u
+#define WORDS_MAX 8192u /* searched above the mark: 64 KiB of stack */
+#define CAPTURE_PAUSE_NS UINT64_C(1000000)
+
+struct place {
+	uintptr_t caller; /* 0: unused */
+	uintptr_t mark;
+	uint64_t hash;
+	uint32_t site;
+	uint32_t generation; /* forget count and process generation */
+	uint32_t count;
+	bool is_refuted;
+	uint16_t word[FRAMES_MAX]; /* where the frame's return address lies, in words above the mark */
+	uintptr_t pc[FRAMES_MAX];
+};
+
+static __thread struct place places[PLACES];
+static __thread uint64_t last_capture_ns;
+static _Atomic uint32_t forgotten;
+
+static uint32_t generation_of(const struct recording *now) {
+	return atomic_load_explicit(&forgotten, memory_order_acquire) * 0x10001u + now->generation;
+}
+
+static struct place *place_of(uintptr_t caller, uintptr_t mark) {
+	return &places[((caller ^ mark >> 4) * UINT64_C(0x9e3779b97f4a7c15) >> 40) % PLACES];
+}
+
+static bool is_here(const struct place *place, const struct recording *now, uintptr_t caller,
+		    uintptr_t mark) {
+	return place->caller == caller && place->mark == mark && place->generation == generation_of(now);
+}
+
+/* A frame's words are read on purpose, wherever the sanitizer drew its borders. */
+__attribute__((no_sanitize("address", "thread"))) static bool holds_all(const struct place *place) {
+	const uintptr_t *words = (const uintptr_t *)place->mark;
+	uint16_t last = place->word[place->count - 1];
+	if (!stack_memory_holds(place->mark, place->mark + last * sizeof *words + 7))
+		return false;
+	for (uint32_t i = 0; i < place->count; i++)
+		if (words[place->word[i]] != place->pc[i])
+			return false;
+	return true;
+}
+
+__attribute__((no_sanitize("address", "thread"))) static bool learn(struct place *place,
+								    const struct stack *stack) {
+	const uintptr_t *words = (const uintptr_t *)place->mark;
+	uint32_t at = 0;
+	if (stack->count == 0 || stack->count > FRAMES_MAX)
+		return false;
+	for (uint32_t i = 0; i < stack->count; i++, at++) {
+		while (at < WORDS_MAX && stack_memory_holds(place->mark, (uintptr_t)&words[at] + 7) &&
+		       words[at] != stack->pc[i])
+			at++;
+		if (at == WORDS_MAX || !stack_memory_holds(place->mark, (uintptr_t)&words[at] + 7))
+			return false;
+		place->word[i] = (uint16_t)at;
+		place->pc[i] = stack->pc[i];
+	}
+	place->count = stack->count;
+	return true;
+}
+
+static void remember(struct place *place, const struct recording *now, uintptr_t caller, uintptr_t mark,
+		     const struct stack *stack, uint32_t site) {
+	if (is_here(place, now, caller, mark)) {
+		if (place->is_refuted || place->hash == stack->hash)
+			return;
+		/* Another stack with the same look, or only another one. */
+		place->is_refuted = place->count > 0 && holds_all(place);
+		if (place->is_refuted)
+			return;
+	}
+	place->caller = 0; /* a signal handler must not find it half written */
+	atomic_signal_fence(memory_order_seq_cst);
+	place->mark = mark;
+	place->hash = stack->hash;
+	place->site = site;
+	place->generation = generation_of(now);
+	place->is_refuted = !learn(place, stack);
+	atomic_signal_fence(memory_order_seq_cst);
+	place->caller = caller;
+}
+
+static uint32_t capture(const struct recording *now, const void *caller, struct place *place,
+			uintptr_t mark) {
+	struct stack stack;
+	struct script_stack script;
+	uint32_t site = site_capture(now, caller, &stack, &script);
+	if (script.count == 0 && site >= LEDGER_SITE_FIRST)
+		remember(place, now, (uintptr_t)caller, mark, &stack, site);
+	return site;
+}
+
+uint32_t site_recall(const struct recording *now, const void *caller, const void *mark, uint64_t now_ns,
+		     bool *is_assumed) {
+	uintptr_t at = (uintptr_t)mark & ~(uintptr_t)7;
+	struct place *place = place_of((uintptr_t)caller, at);
+	*is_assumed = false;
+	if (!now->captures_every_use && now_ns - last_capture_ns < CAPTURE_PAUSE_NS &&
+	    is_here(place, now, (uintptr_t)caller, at) && !place->is_refuted && holds_all(place)) {
+		*is_assumed = true;
+		return place->site;
+	}
+	last_capture_ns = now_ns;
+	return capture(now, caller, place, at);
+}
+
+void site_recall_forget(void) {
+	atomic_fetch_add_explicit(&forgotten, 1, memory_order_release);
+}
