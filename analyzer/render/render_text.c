@@ -442,16 +442,20 @@ static void print_places(struct text_rendering *rendering) {
 	if (report->site_count == 0)
 		return;
 	const struct report_site **sites = arena_array(&page->arena, report->site_count, sizeof *sites);
+	size_t count = 0;
 	for (size_t i = 0; i < report->site_count; i++)
-		sites[i] = &report->sites[i];
-	qsort(sites, report->site_count, sizeof *sites, compare_places);
+		if (report->sites[i].attempts > 0) /* else it only uses or releases */
+			sites[count++] = &report->sites[i];
+	if (count == 0)
+		return;
+	qsort(sites, count, sizeof *sites, compare_places);
 	text_page_line(page, TEXT_PAGE_HEADING, "Places", "%s", "");
 	text_page_line(page, TEXT_PAGE_FAINT, "  ", "%8s %6s %5s %5s %9s %9s  %s", "attempts", "failed",
 		       "open", "peak", "oldest", "hold95", "taken at");
-	size_t limit = list_limit(rendering, report->site_count);
+	size_t limit = list_limit(rendering, count);
 	for (size_t i = 0; i < limit; i++)
 		print_place(rendering, sites[i]);
-	print_rest(rendering, limit, report->site_count);
+	print_rest(rendering, limit, count);
 }
 
 /* Processes that look the same in a short list. */
