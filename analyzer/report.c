@@ -58,7 +58,7 @@ static const char *instant_of(const struct building *building, uint64_t monotoni
 }
 
 static struct report_times unknown_times(void) {
-	return (struct report_times){REPORT_UNKNOWN, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
+	return (struct report_times){REPORT_UNKNOWN, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NULL};
 }
 
 /* Whole nanoseconds: further digits would claim more than a bucket knows. */
@@ -78,6 +78,15 @@ static struct report_times times_of(const struct histogram *histogram) {
 	times.p95 = quantile_of(histogram, 0.95);
 	times.p99 = quantile_of(histogram, 0.99);
 	times.max = seconds_of((double)histogram->max_ns);
+	return times;
+}
+
+/* With what is needed to compare it with another run's. */
+static struct report_times kept_times_of(const struct building *building, const struct histogram *histogram) {
+	struct report_times times = times_of(histogram);
+	struct histogram *copy = arena_new(building->arena, struct histogram);
+	*copy = *histogram; /* the octaves are the model's, or the report's */
+	times.distribution = copy;
 	return times;
 }
 
@@ -390,9 +399,9 @@ static void build_totals(struct building *building) {
 	totals->uses = use_count(building, totals->uses);
 	totals->returned_late =
 		use_count(building, count_returned_suspects(building) + count_returned_orphans(building));
-	report->connect_time = times_of(&sum.time[MODEL_CONNECT_TIME]);
+	report->connect_time = kept_times_of(building, &sum.time[MODEL_CONNECT_TIME]);
 	report->failed_time = times_of(&sum.time[MODEL_FAILED_TIME]);
-	report->hold_time = times_of(&sum.time[MODEL_HOLD_TIME]);
+	report->hold_time = kept_times_of(building, &sum.time[MODEL_HOLD_TIME]);
 	report->use_time = use_times_of(building, &sum.time[MODEL_USE_TIME]);
 	report->held = (struct report_held){NAN, NAN, NAN};
 	if (model->has_uses)
@@ -522,8 +531,8 @@ static void build_site(struct building *building, uint32_t number, const struct 
 		.open = slots->open,
 		.peak_open = at_least(totals->open_peak, slots->open),
 		.finished = (int64_t)(counter[MODEL_FINISHED] + counter[MODEL_FINISHED_ELSEWHERE]),
-		.connect_time = times_of(&totals->time[MODEL_CONNECT_TIME]),
-		.hold_time = times_of(&totals->time[MODEL_HOLD_TIME])};
+		.connect_time = kept_times_of(building, &totals->time[MODEL_CONNECT_TIME]),
+		.hold_time = kept_times_of(building, &totals->time[MODEL_HOLD_TIME])};
 	site->released.never = (int64_t)count_left_leases(totals) + slots->left;
 }
 

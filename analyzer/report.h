@@ -105,6 +105,7 @@ struct report_times {
 	double p95;
 	double p99;
 	double max;
+	const struct histogram *distribution; /* NULL where it is not kept */
 };
 
 struct report_phases {

@@ -57,6 +57,26 @@ static json_t *object_of(const struct json_field *fields, const void *structure)
 	return object;
 }
 
+/* [number, count] of each bucket that is not empty; bucket i holds [2^(8+i/32), 2^(8+(i+1)/32)) ns. */
+static json_t *buckets_value(const struct histogram *histogram) {
+	json_t *list = json_array();
+	for (unsigned i = 0; i < HISTOGRAM_OCTAVES * HISTOGRAM_OCTAVE_BUCKETS; i++) {
+		const uint64_t *octave = histogram->octave[i / HISTOGRAM_OCTAVE_BUCKETS];
+		if (octave != NULL && octave[i % HISTOGRAM_OCTAVE_BUCKETS] > 0)
+			json_array_append_new(list,
+					      json_pack("[i, I]", (int)i,
+							(json_int_t)octave[i % HISTOGRAM_OCTAVE_BUCKETS]));
+	}
+	return list;
+}
+
+static json_t *times_value(const struct report_times *times) {
+	json_t *object = object_of(times_fields, times);
+	if (times->distribution != NULL)
+		json_object_set_new(object, "buckets", buckets_value(times->distribution));
+	return object;
+}
+
 static json_t *field_value(const struct json_field *field, const void *member) {
 	switch (field->type) {
 	case FIELD_COUNT:
@@ -70,7 +90,7 @@ static json_t *field_value(const struct json_field *field, const void *member) {
 	case FIELD_FLAG:
 		return flag_value(*(const int64_t *)member);
 	case FIELD_TIMES:
-		return object_of(times_fields, member);
+		return times_value(member);
 	}
 	return json_null();
 }
@@ -440,10 +460,10 @@ static void write_summary(struct writing *writing, const struct report *report) 
 	write_member(writing, "totals", object_of(totals_fields, &report->totals));
 	write_member(writing, "connect_phases",
 		     phases->is_known ? object_of(phases_fields, phases) : json_null());
-	write_member(writing, "connect_time", object_of(times_fields, &report->connect_time));
-	write_member(writing, "failed_time", object_of(times_fields, &report->failed_time));
-	write_member(writing, "hold_time", object_of(times_fields, &report->hold_time));
-	write_member(writing, "use_time", object_of(times_fields, &report->use_time));
+	write_member(writing, "connect_time", times_value(&report->connect_time));
+	write_member(writing, "failed_time", times_value(&report->failed_time));
+	write_member(writing, "hold_time", times_value(&report->hold_time));
+	write_member(writing, "use_time", times_value(&report->use_time));
 	write_member(writing, "held", object_of(held_fields, &report->held));
 }
 

@@ -86,7 +86,8 @@ static void make_hostile(void) {
 	report.verdict = (struct report_verdict){
 		.cause = "leak", .message = HOSTILE, .advice = reasons, .advice_count = 1};
 	report.trust = (struct report_trust){.ok = false, .reasons = reasons, .reason_count = 1};
-	report.connect_time = report.hold_time = (struct report_times){0, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
+	report.connect_time = report.hold_time =
+		(struct report_times){0, NAN, NAN, NAN, NAN, NAN, NAN, NAN, NULL};
 	report.sites = sites;
 	report.site_count = 3;
 	report.findings = report_findings;
