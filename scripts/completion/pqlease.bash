@@ -6,6 +6,7 @@ _pqlease() {
 		[run]="-o --role --report=text --report=json --report=markdown --report=junit --report=sarif --report=github --report=gitlab --report=none --output --source-root --report-file --limit --server --full --color= --help --version"
 		[report]="--format=text --format=json --format=markdown --format=junit --format=sarif --format=github --format=gitlab --output --source-root -o --limit --server --full --color= --help --version"
 		[doctor]="--help --version"
+		[diff]="--base --format=text --format=json -o --color= --help --version"
 		[ls]="--prune --dir --help --version"
 	)
 	COMPREPLY=()
