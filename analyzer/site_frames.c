@@ -223,6 +223,13 @@ void site_frames_resolve(struct site_frames *frames, struct site_frames_namer *n
 	compute_fingerprint(frames, site);
 }
 
+void site_frames_classify(struct site_frames *frames) {
+	for (size_t i = 0; i < frames->count; i++)
+		frames->frames[i].owner = owner_of(&frames->frames[i]);
+	frames->is_fallback = false;
+	find_application_frame(frames);
+}
+
 void site_frames_namer_release(struct site_frames_namer *namer) {
 	HASH_CLEAR(hh, namer->known);
 }

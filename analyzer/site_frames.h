@@ -65,6 +65,9 @@ struct site_frames_namer {
 void site_frames_resolve(struct site_frames *frames, struct site_frames_namer *namer, uint32_t site);
 void site_frames_namer_release(struct site_frames_namer *namer);
 
+/* Whose code each of the frames is, and which is the application's: for frames that have their names already. */
+void site_frames_classify(struct site_frames *frames);
+
 /* The fingerprint of a finding of `kind` at a site. */
 void site_frames_finding_fingerprint(char fingerprint[SITE_FINGERPRINT_BYTES],
 				     const struct site_frames *frames, const char *kind);
