@@ -31,6 +31,13 @@ static const struct rule {
 
 enum { RULE_COUNT = sizeof rules / sizeof rules[0] };
 
+bool rule_knows_kind(const char *kind) {
+	for (size_t i = 0; i < RULE_COUNT; i++)
+		if (strcmp(rules[i].kind, kind) == 0)
+			return true;
+	return false;
+}
+
 static int compare_findings(const void *a, const void *b) {
 	const struct finding *left = a;
 	const struct finding *right = b;

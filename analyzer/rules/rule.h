@@ -38,6 +38,9 @@ struct rule_findings {
 void rule_judge_all(struct rule_findings *findings, const struct rule_input *input,
 		    const struct site_groups *groups);
 
+/* Whether findings of this kind are made at all. */
+bool rule_knows_kind(const char *kind);
+
 /* ---- For rules ---------------------------------------------------------------------------------- */
 
 /* Bits of enum model_how_ended. */

@@ -108,7 +108,7 @@ static void test_an_old_file_keeps_its_mode(void **state) {
 static void test_wrong_ways(void **state) {
 	(void)state;
 	static char *const cases[][4] = {{"--format=html"}, {"--server", "host=db password=x"},
-					 {"--limit=0"},     {"--config", "x"},
+					 {"--limit=0"},     {"--config"},
 					 {"--color=pink"},  {"-o"},
 					 {"a", "b"},        {"--full=yes"}};
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
