@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "analyzer/commands.h"
+#include "analyzer/gate/gate_command.h"
 #include "analyzer/ledger_keeper.h"
 #include "analyzer/ledger_search.h"
 #include "analyzer/options.h"
@@ -18,7 +19,8 @@ static const char help[] =
 	"  --format=FORMAT  text (default) or another, see below\n"
 	"  -o FILE          write the report to FILE, whole or not at all, instead of to standard "
 	"output\n" JUDGE_OPTIONS_HELP(
-		"        ") "  --full           whole stacks, all processes and pools, evidence\n"
+		"        ") "  --config FILE    instead of the pqlease.yaml found here or above\n"
+			    "  --full           whole stacks, all processes and pools, evidence\n"
 			    "  --color=WHEN     auto (default), always or never; NO_COLOR is respected\n"
 			    "  --help           this text\n"
 			    "  --version        the version\n" REPORT_OUTPUTS_HELP;
@@ -28,13 +30,16 @@ enum { OPTION_FORMAT = OPTIONS_LONG_ONLY, OPTION_FULL, OPTION_COLOR };
 static const struct option report_options[] = {{"format", required_argument, NULL, OPTION_FORMAT},
 					       {"full", no_argument, NULL, OPTION_FULL},
 					       {"color", required_argument, NULL, OPTION_COLOR},
+					       GATE_CONFIG_OPTION,
 					       JUDGE_OPTIONS,
 					       REPORT_OUTPUTS_OPTIONS,
 					       OPTIONS_COMMON,
 					       {NULL, 0, NULL, 0}};
 
-static bool take_option(int option, struct report_command_request *request) {
+static bool take_option(int option, struct report_command_request *request, struct gate_command *gate) {
 	switch (option) {
+	case GATE_OPTION_CONFIG:
+		return gate_command_take(gate, option, optarg);
 	case OPTION_FORMAT:
 		return report_outputs_parse_format("--format", optarg, &request->format);
 	case 'o':
@@ -52,20 +57,25 @@ static bool take_option(int option, struct report_command_request *request) {
 	}
 }
 
-static int report(struct report_command_request request, const char *ledger_path) {
+static int report(struct report_command_request request, const char *ledger_path, struct gate_command *gate) {
 	char newest[PATH_MAX];
+	int code = gate_command_configure(gate, &request.settings);
+	if (code != OPTIONS_EXIT_OK)
+		return code;
 	if (ledger_path == NULL && !ledger_search_newest(newest, LEDGER_KEEPER_DIRECTORY, geteuid())) {
 		options_error(LEDGER_KEEPER_DIRECTORY, "no ledger of this user there");
 		return OPTIONS_EXIT_CANNOT;
 	}
 	request.ledger_path = ledger_path != NULL ? ledger_path : newest;
-	int code = report_command_write(&request, NULL);
+	code = report_command_write(&request, NULL);
 	judge_options_release(request.judge);
+	gate_command_release(gate);
 	return code;
 }
 
 int cmd_report(int argc, char **argv) {
 	struct judge_options judge = {0};
+	struct gate_command gate = {0}; /* for its configuration: a report judges nothing */
 	struct report_command_request request = {.format = RENDER_TEXT,
 						 .stream = stdout,
 						 .settings = report_settings_standard(),
@@ -76,12 +86,12 @@ int cmd_report(int argc, char **argv) {
 			return options_print_help(help);
 		if (option == OPTIONS_VERSION)
 			return options_print_version();
-		if (!take_option(option, &request))
+		if (!take_option(option, &request, &gate))
 			return OPTIONS_EXIT_USAGE;
 	}
 	if (argc - optind > 1) {
 		options_error(argv[optind + 1], "one LEDGER at most");
 		return OPTIONS_EXIT_USAGE;
 	}
-	return report(request, optind < argc ? argv[optind] : NULL);
+	return report(request, optind < argc ? argv[optind] : NULL, &gate);
 }

@@ -12,6 +12,7 @@
 
 #include "analyzer/child.h"
 #include "analyzer/commands.h"
+#include "analyzer/gate/gate_command.h"
 #include "analyzer/doctor/diagnosis.h"
 #include "analyzer/ledger_keeper.h"
 #include "analyzer/options.h"
@@ -30,6 +31,13 @@ static const char help[] =
 	"  --report-file FILE   write the report there instead of to stderr\n" JUDGE_OPTIONS_HELP(
 		"            ") "  --full               whole stacks\n"
 				"  --color=WHEN         auto, always or never\n"
+				"  --config FILE        instead of the pqlease.yaml found here or above\n"
+				"  --check              judge the run when COMMAND has ended: a status of 0 "
+				"becomes 1 if\n"
+				"                       the gate is red, 2 if the run cannot be trusted. "
+				"Takes the gate's\n"
+				"                       options, see pqlease check --help; records into a "
+				"ledger of its own\n"
 				"  --help               this text\n" REPORT_OUTPUTS_HELP;
 
 struct run_plan {
@@ -42,6 +50,9 @@ struct run_plan {
 	enum options_color color;
 	bool is_full;
 	struct judge_options judge;
+	struct report_settings settings;
+	struct gate_command gate;
+	bool is_checked; /* --check */
 	char **command;
 	struct shim_path shim;
 	struct target target;
@@ -49,13 +60,23 @@ struct run_plan {
 
 /* ---- Options ---------------------------------------------------------------------------------------- */
 
-enum { OPTION_ROLE = OPTIONS_LONG_ONLY, OPTION_REPORT, OPTION_REPORT_FILE, OPTION_FULL, OPTION_COLOR };
+enum {
+	OPTION_ROLE = OPTIONS_LONG_ONLY,
+	OPTION_REPORT,
+	OPTION_REPORT_FILE,
+	OPTION_FULL,
+	OPTION_COLOR,
+	OPTION_CHECK
+};
 
 static const struct option run_options[] = {{"role", required_argument, NULL, OPTION_ROLE},
 					    {"report", required_argument, NULL, OPTION_REPORT},
 					    {"report-file", required_argument, NULL, OPTION_REPORT_FILE},
 					    {"full", no_argument, NULL, OPTION_FULL},
 					    {"color", required_argument, NULL, OPTION_COLOR},
+					    {"check", no_argument, NULL, OPTION_CHECK},
+					    GATE_OPTIONS,
+					    GATE_CONFIG_OPTION,
 					    JUDGE_OPTIONS,
 					    REPORT_OUTPUTS_OPTIONS,
 					    OPTIONS_COMMON,
@@ -84,7 +105,12 @@ static bool take_option(struct run_plan *plan, int option) {
 		return true;
 	case OPTION_COLOR:
 		return options_parse_color(optarg, &plan->color);
+	case OPTION_CHECK:
+		plan->is_checked = true;
+		return true;
 	default:
+		if (gate_command_is_option(option))
+			return gate_command_take(&plan->gate, option, optarg);
 		if (report_outputs_is_one(option))
 			return report_outputs_take(&plan->outputs, option, optarg);
 		return judge_options_is_one(option) && judge_options_take(&plan->judge, option, optarg);
@@ -214,7 +240,7 @@ static char **command_environment(const struct run_plan *plan, const char *ledge
 static bool is_inside_live_run(const struct run_plan *plan) {
 	struct ledger_keeper_glance glance;
 	const char *outer = getenv("PQLEASE_LEDGER");
-	if (plan->ledger_path || !outer || !*outer || !is_shim_preloaded())
+	if (plan->ledger_path || plan->is_checked || !outer || !*outer || !is_shim_preloaded())
 		return false;
 	ledger_keeper_glance(&glance, outer);
 	return glance.is_run_alive;
@@ -237,7 +263,8 @@ static int become_command(const struct run_plan *plan) {
 
 /* ---- The run ------------------------------------------------------------------------------------------------- */
 
-/* A ledger that the user asked for must be there; without the default one COMMAND runs unrecorded. */
+/* A ledger that the user asked for must be there, and one that is to be judged; without the default one COMMAND runs
+ * unrecorded. */
 static bool create_ledger(const struct run_plan *plan, struct ledger_keeper *keeper) {
 	char path[PATH_MAX];
 	const char *reason = strerror(ENAMETOOLONG);
@@ -253,7 +280,7 @@ static bool create_ledger(const struct run_plan *plan, struct ledger_keeper *kee
 		options_error(path, "%s", reason);
 	else
 		options_error("recording is off", "%s: %s", path, reason);
-	return !plan->ledger_path;
+	return !plan->ledger_path && !plan->is_checked;
 }
 
 /* Why nothing was recorded, as far as it can be known from here: what `pqlease doctor` would have said. */
@@ -274,8 +301,9 @@ static const char *explain_unrecorded(const struct run_plan *plan, struct arena 
 		plan->target.path);
 }
 
-/* A report that fails has said so; COMMAND's status stands. */
-static void write_report(struct run_plan *plan, const struct ledger_keeper *keeper) {
+/* A report that fails has said so; COMMAND's status stands. With --check it returns the gate's code, which is not green if
+ * the gate could not look. */
+static int write_report(struct run_plan *plan, const struct ledger_keeper *keeper) {
 	struct arena arena = {NULL};
 	struct report_command_request request = {.ledger_path = keeper->path,
 						 .format = plan->format,
@@ -284,27 +312,28 @@ static void write_report(struct run_plan *plan, const struct ledger_keeper *keep
 						 .outputs = plan->outputs,
 						 .is_full = plan->is_full,
 						 .color = plan->color,
-						 .settings = report_settings_standard(),
+						 .settings = plan->settings,
 						 .judge = &plan->judge,
-						 .is_server_optional = true};
+						 .gate = plan->is_checked ? &plan->gate : NULL,
+						 .is_server_optional = !plan->is_checked};
 	if (!ledger_keeper_has_processes(keeper))
 		request.settings.unrecorded_reason = explain_unrecorded(plan, &arena);
-	report_command_write(&request, NULL);
+	int code = report_command_write(&request, NULL);
 	arena_release(&arena);
+	return code == OPTIONS_EXIT_OK && plan->is_checked ? plan->gate.exit_code : code;
 }
 
 /* Without a report: silent, unless COMMAND was out of reach, which its user cannot know otherwise. Symbols are kept
  * in the ledger all the same: tomorrow the program may be another one. */
-static void finish_silently(struct run_plan *plan, const struct ledger_keeper *keeper) {
+static int finish_silently(struct run_plan *plan, const struct ledger_keeper *keeper) {
 	char reason[3 * PATH_MAX];
 	const struct report_command_request symbols_only = {.ledger_path = keeper->path,
 							    .settings = report_settings_standard()};
-	if (plan->outputs.count > 0)
-		write_report(plan, keeper);
-	else
-		report_command_write(&symbols_only, NULL);
+	int code = plan->outputs.count > 0 || plan->is_checked ? write_report(plan, keeper)
+							       : report_command_write(&symbols_only, NULL);
 	if (!ledger_keeper_has_processes(keeper) && *target_explain(&plan->target, reason, sizeof reason))
 		options_error("nothing was recorded", "%s", reason);
+	return code;
 }
 
 static int run_and_report(struct run_plan *plan, struct ledger_keeper *keeper) {
@@ -324,12 +353,19 @@ static int run_and_report(struct run_plan *plan, struct ledger_keeper *keeper) {
 					  end.signal_number);
 	child_reap(&child);
 	ledger_keeper_mark_ended(keeper, end.status, end.signal_number);
-	if (plan->is_silent)
-		finish_silently(plan, keeper);
-	else
-		write_report(plan, keeper);
+	int code = plan->is_silent ? finish_silently(plan, keeper) : write_report(plan, keeper);
 	ledger_keeper_close(keeper);
-	return end.status;
+	return plan->is_checked && end.status == 0 ? code : end.status;
+}
+
+/* Whether the run can be judged as it was asked for is found out before COMMAND does its work. */
+static int prepare_judging(struct run_plan *plan) {
+	int code = gate_command_configure(&plan->gate, &plan->settings);
+	plan->gate.text = stderr;
+	plan->gate.is_quiet_if_green = plan->is_silent;
+	if (code == OPTIONS_EXIT_OK && plan->is_checked)
+		code = gate_command_prepare(&plan->gate);
+	return code;
 }
 
 static int run(struct run_plan *plan) {
@@ -343,20 +379,29 @@ static int run(struct run_plan *plan) {
 		return report_start_failure(plan->command[0], error);
 	if (is_inside_live_run(plan))
 		return become_command(plan);
+	int code = prepare_judging(plan);
+	if (code != OPTIONS_EXIT_OK)
+		return code;
 	if (!check_report_files(plan) || !create_ledger(plan, &keeper))
 		return OPTIONS_EXIT_CANNOT;
 	if (!keeper.header)
 		return become_command(plan);
 	/* A server that cannot be asked before is not asked afterwards: the line is there already. */
-	if (!judge_options_ask_before(&plan->judge))
+	if (!judge_options_ask_before(&plan->judge)) {
+		if (plan->is_checked) {
+			ledger_keeper_discard(&keeper);
+			return OPTIONS_EXIT_CANNOT;
+		}
 		plan->judge.conninfo = NULL;
+	}
 	int status = run_and_report(plan, &keeper);
 	judge_options_release(&plan->judge);
+	gate_command_release(&plan->gate);
 	return status;
 }
 
 int cmd_run(int argc, char **argv) {
-	struct run_plan plan = {.format = RENDER_TEXT};
+	struct run_plan plan = {.format = RENDER_TEXT, .settings = report_settings_standard()};
 	int option;
 	while ((option = options_next(argc, argv, "+:o:hV", run_options)) != -1) {
 		if (option == OPTIONS_HELP)
@@ -368,6 +413,10 @@ int cmd_run(int argc, char **argv) {
 	}
 	if (optind == argc) {
 		options_error("run", "no COMMAND, see pqlease run --help");
+		return OPTIONS_EXIT_USAGE;
+	}
+	if (plan.gate.is_any_given && !plan.is_checked) {
+		options_error("run", "the options of a gate need --check");
 		return OPTIONS_EXIT_USAGE;
 	}
 	plan.command = argv + optind;

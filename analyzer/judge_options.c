@@ -66,7 +66,8 @@ static size_t ended_backends(struct judge_options *options, const struct model *
 bool judge_options_apply(struct judge_options *options, struct model *model,
 			 struct report_settings *settings) {
 	int32_t *pids;
-	settings->limit = options->limit;
+	if (options->limit > 0)
+		settings->limit = options->limit;
 	if (options->conninfo == NULL)
 		return true;
 	size_t count = ended_backends(options, model, &pids);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "analyzer/aftermath.h"
+#include "analyzer/gate/gate_command.h"
 #include "analyzer/ledger_reader.h"
 #include "analyzer/output_file.h"
 #include "analyzer/report.h"
@@ -70,15 +71,24 @@ static bool may_change(const struct model *model) {
 	return false;
 }
 
+int report_command_finish(const struct report_command_request *request, struct report *report) {
+	if (request->gate != NULL)
+		gate_command_judge(request->gate, report);
+	struct render_options options = render_options_of(request);
+	int code = write_report(request, report);
+	if (request->gate != NULL)
+		gate_command_conclude(request->gate, report);
+	if (!report_outputs_write(&request->outputs, report, &options))
+		code = OPTIONS_EXIT_CANNOT;
+	return code;
+}
+
 static int report_model(const struct report_command_request *request, const struct model *model,
 			struct report_command_outcome *outcome) {
 	struct report report;
 	struct symbol_source *symbols = symbol_source_open(request->ledger_path, model->mapped_bytes, NULL);
 	report_build(&report, model, symbols, &request->settings);
-	struct render_options options = render_options_of(request);
-	int code = write_report(request, &report);
-	if (!report_outputs_write(&request->outputs, &report, &options))
-		code = OPTIONS_EXIT_CANNOT;
+	int code = report_command_finish(request, &report);
 	if (code == OPTIONS_EXIT_OK && outcome != NULL)
 		fill_outcome(outcome, &report);
 	report_release(&report);

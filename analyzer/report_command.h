@@ -14,17 +14,21 @@
 #include "analyzer/report_outputs.h"
 #include "analyzer/report_settings.h"
 
+struct gate_command;
+struct report;
+
 struct report_command_request {
 	const char *ledger_path;
 	enum render_format format;
 	FILE *stream;            /* where the report goes if output_path is NULL */
 	const char *output_path; /* a file that then exists whole or is as it was before; with neither, only
-				  * the symbols are kept */
+				  * the symbols are kept and a gate judges */
 	struct report_outputs outputs; /* written besides */
 	bool is_full;
 	enum options_color color;
 	struct report_settings settings;
 	struct judge_options *judge; /* --limit and --server, on top of the settings; NULL: none */
+	struct gate_command *gate;   /* judges the report and says so; NULL: no gate */
 	bool is_server_optional;     /* a server that cannot be asked costs a line of error, not the report */
 };
 
@@ -41,5 +45,8 @@ struct report_command_outcome {
  * its one line on stderr. `outcome` may be NULL; it is filled only with OPTIONS_EXIT_OK. */
 int report_command_write(const struct report_command_request *request,
 			 struct report_command_outcome *outcome);
+
+/* The end of it, for a report that exists already: judged if there is a gate, written, concluded. */
+int report_command_finish(const struct report_command_request *request, struct report *report);
 
 #endif

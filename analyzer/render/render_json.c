@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 
+#include "analyzer/gate/gate.h"
 #include "analyzer/options.h"
 #include "analyzer/render/json_fields.h"
 #include "analyzer/render/json_text.h"
@@ -391,6 +392,63 @@ static json_t *server_value(const struct report_server *server) {
 	return object;
 }
 
+/* ---- The gate ----------------------------------------------------------------------------------- */
+
+static json_t *gate_failure_value(const struct gate_failure *failure) {
+	json_t *object = json_object();
+	json_object_set_new(object, "item", json_text_value(failure->item));
+	json_object_set_new(object, "message", json_text_value(failure->message));
+	json_object_set_new(object, "source", json_text_value(failure->source));
+	json_object_set_new(object, "finding", count_value(failure->finding));
+	json_object_set_new(object, "file", json_text_value(failure->file));
+	json_object_set_new(object, "line", failure->line != 0 ? json_integer(failure->line) : json_null());
+	return object;
+}
+
+static json_t *gate_finding_value(const struct gate_finding *finding) {
+	json_t *object = json_object();
+	json_object_set_new(object, "state", json_text_value(gate_state_name(finding->state)));
+	json_object_set_new(object, "allowed", count_value(finding->allowed));
+	json_object_set_new(object, "suppressed_by", json_text_value(finding->suppressed_by));
+	json_object_set_new(object, "reason", json_text_value(finding->suppression));
+	json_object_set_new(object, "failed", json_text_value(finding->failed_item));
+	return object;
+}
+
+static json_t *gate_absent_value(const struct gate_absent *absent) {
+	json_t *object = json_object();
+	json_object_set_new(object, "state", json_text_value(gate_state_name(absent->state)));
+	json_object_set_new(object, "kind", json_text_value(absent->kind));
+	json_object_set_new(object, "fingerprint", json_text_value(absent->fingerprint));
+	json_object_set_new(object, "allowed", count_value(absent->allowed));
+	json_object_set_new(object, "site", json_text_value(absent->site));
+	return object;
+}
+
+/* `findings` are those of the report, in its order. */
+static json_t *gate_value(const struct report *report) {
+	static const char *const results[] = {
+		[GATE_GREEN] = "green", [GATE_RED] = "red", [GATE_UNTRUSTED] = "untrusted"};
+	const struct gate_outcome *gate = report->gate;
+	if (gate == NULL)
+		return json_null();
+	json_t *object = json_object();
+	json_t *failures = json_array();
+	json_t *findings = json_array();
+	json_t *absents = json_array();
+	for (size_t i = 0; i < gate->failure_count; i++)
+		json_array_append_new(failures, gate_failure_value(&gate->failures[i]));
+	for (size_t i = 0; i < report->finding_count; i++)
+		json_array_append_new(findings, gate_finding_value(&gate->findings[i]));
+	for (size_t i = 0; i < gate->absent_count; i++)
+		json_array_append_new(absents, gate_absent_value(&gate->absents[i]));
+	json_object_set_new(object, "result", json_string(results[gate->result]));
+	json_object_set_new(object, "failures", failures);
+	json_object_set_new(object, "findings", findings);
+	json_object_set_new(object, "absent", absents);
+	return object;
+}
+
 /* ---- The report: a member per line, an element of a list per line ------------------------------- */
 
 /* Elements are written and dropped one by one: a full ledger's sites are a hundred megabytes. */
@@ -483,5 +541,7 @@ void render_json(const struct report *report, const struct render_options *optio
 	WRITE_LIST(&writing, report, "tests", test_value, tests, test_count);
 	write_member(&writing, "snapshots", json_array());
 	write_member(&writing, "server", server_value(report->server));
+	if (report->gate != NULL)
+		write_member(&writing, "gate", gate_value(report));
 	fputs("\n}\n", stream);
 }

@@ -3,8 +3,9 @@
 _pqlease() {
 	local current=${COMP_WORDS[COMP_CWORD]} command=${COMP_WORDS[1]} i
 	local -A options=(
-		[run]="-o --role --report=text --report=json --report=markdown --report=junit --report=sarif --report=github --report=gitlab --report=none --output --source-root --report-file --limit --server --full --color= --help --version"
-		[report]="--format=text --format=json --format=markdown --format=junit --format=sarif --format=github --format=gitlab --output --source-root -o --limit --server --full --color= --help --version"
+		[run]="-o --role --check --config --fail-on --max-open --max-utilization --p95-acquire --max-hold --baseline --baseline-ref --suppressions --explain --report=text --report=json --report=markdown --report=junit --report=sarif --report=github --report=gitlab --report=none --output --source-root --report-file --limit --server --full --color= --help --version"
+		[report]="--config --format=text --format=json --format=markdown --format=junit --format=sarif --format=github --format=gitlab --output --source-root -o --limit --server --full --color= --help --version"
+		[check]="--fail-on --max-open --max-utilization --p95-acquire --max-hold --baseline --baseline-ref --write-baseline --update-baseline --reason --suppressions --gen-suppressions --config --explain --format=text --format=json --format=markdown --format=junit --format=sarif --format=github --format=gitlab --output --source-root -o --limit --server --full --help --version"
 		[doctor]="--help --version"
 		[diff]="--base --format=text --format=json -o --color= --help --version"
 		[ls]="--prune --dir --help --version"
@@ -22,7 +23,7 @@ _pqlease() {
 	fi
 	if [[ $current == -* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "${options[$command]}" -- "$current")
-	elif [[ $command == report ]]; then
+	elif [[ $command == report || $command == check ]]; then
 		mapfile -t COMPREPLY < <(compgen -f -- "$current"; compgen -G "/dev/shm/pqlease.$UID.*.ledger" -- "$current")
 	else
 		mapfile -t COMPREPLY < <(compgen -f -- "$current")
