@@ -20,47 +20,6 @@ LANES = 4
 cluster = Cluster()
 
 
-# --- The server, again ------------------------------------------------------------------------------------------
-
-
-def server_pid():
-    with open(os.path.join(cluster.settings["PQLEASE_PG_DIR"], "data", "postmaster.pid"), encoding="utf-8") as file:
-        lines = file.read().split("\n")
-    return int(lines[0]), len(lines) > 7 and lines[7].strip() == "ready"
-
-
-def is_alive(pid):
-    try:
-        with open("/proc/%d/stat" % pid, encoding="utf-8") as stat:
-            return stat.read().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def is_ready_again():
-    try:
-        return server_pid()[1]
-    except (OSError, ValueError):
-        return False
-
-
-def restart_server():
-    """A fast shutdown, which ends every session, and the same command line again."""
-    pid = server_pid()[0]
-    with open("/proc/%d/cmdline" % pid, "rb") as cmdline:
-        argv = cmdline.read().rstrip(b"\0").split(b"\0")
-    owner = os.stat(os.path.join(cluster.settings["PQLEASE_PG_DIR"], "data"))
-    os.kill(pid, signal.SIGINT)
-    wait_until(lambda: not is_alive(pid), 30, "the server to stop")
-    prefix = ["setpriv", "--pdeathsig", "INT"]
-    if os.geteuid() == 0:
-        prefix += ["--reuid", str(owner.st_uid), "--regid", str(owner.st_gid), "--init-groups"]
-    subprocess.Popen(prefix + ["--"] + argv, env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"}, cwd="/",
-                     stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                     start_new_session=True)
-    wait_until(is_ready_again, 30, "the server to start")
-
-
 # --- Programs ---------------------------------------------------------------------------------------------------
 
 
@@ -131,7 +90,7 @@ def soak(work, db, ledger):
             lanes += list(pool.map(work, [Lane(len(lanes) + i, db, ledger, until) for i in range(LANES)]))
         db.sessions(30)
         holder = hold(lanes[0], 3)
-        restart_server()
+        cluster.restart()
         holder.kill()
         holder.wait()
     return sum(lane.runs for lane in lanes), sum(lane.kills for lane in lanes)
