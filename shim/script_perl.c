@@ -78,7 +78,8 @@ static const struct layout {
 #define CV_STASH 32
 #define CV_NAME 56 /* HEK, or GV */
 #define CV_FLAGS 92
-#define CV_IS_NAMED 0x8000 /* HEK */
+#define CV_IS_NAMED 0x8000    /* HEK */
+#define CV_IS_LEXICAL 0x10000 /* my sub: of no package */
 #define HEK_LENGTH 4
 #define HEK_BYTES 8
 
@@ -176,14 +177,16 @@ static struct sub_name sub_name(struct script_memory *memory, uintptr_t code) {
 	uintptr_t body = script_memory_word(memory, code + SV_BODY);
 	uintptr_t key = script_memory_word(memory, body + CV_NAME);
 	uintptr_t stash = script_memory_word(memory, body + CV_STASH);
-	if (!(script_memory_u32(memory, body + CV_FLAGS) & CV_IS_NAMED)) {
+	uint32_t flags = script_memory_u32(memory, body + CV_FLAGS);
+	if (!(flags & CV_IS_NAMED)) {
 		if (!is_of_type(memory, key, SV_TYPE_GV))
 			return found;
 		body = script_memory_word(memory, key + SV_BODY);
 		key = script_memory_word(memory, body + GV_NAME);
 		stash = script_memory_word(memory, body + GV_STASH);
 	}
-	found.package = stash_name(memory, stash);
+	if (!(flags & CV_IS_LEXICAL))
+		found.package = stash_name(memory, stash);
 	found.name = key_bytes(memory, key);
 	return found;
 }
