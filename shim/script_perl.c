@@ -115,8 +115,15 @@ struct interpreter {
 	uint32_t phase; /* PHASE_RUN if unknown */
 };
 
-static bool is_running(const struct stack *native) {
-	return script_functions_on(&running, native) < native->count;
+/* Whether the native stack was followed to where the thread began. */
+static bool is_whole(const struct stack *native) {
+	static const void *const libc = (const void *)&pthread_getspecific;
+	struct dl_find_object last, own;
+	if (native->count == 0 || native->is_truncated ||
+	    !loader_find((const void *)(native->pc[native->count - 1] - 1), &last))
+		return false;
+	return last.dlfo_link_map == loader_program() ||
+		(loader_find(libc, &own) && own.dlfo_link_map == last.dlfo_link_map);
 }
 
 static uint32_t phase_at(struct script_memory *memory, uintptr_t place) {
@@ -127,9 +134,9 @@ static uint32_t phase_at(struct script_memory *memory, uintptr_t place) {
 /* False: Perl does not run in this thread. */
 static bool find_interpreter(struct script_memory *memory, const struct stack *native,
 			     struct interpreter *found) {
-	bool is_seen = is_running(native);
+	bool is_seen = script_functions_on(&running, native) < native->count;
 	uintptr_t own = perl.key ? (uintptr_t)pthread_getspecific(*perl.key) : 0;
-	if ((!is_seen && native->count > 0 && !native->is_truncated) || (perl.key && own == 0))
+	if ((perl.key && own == 0) || (!is_seen && is_whole(native)))
 		return false;
 	memory->is_proved = is_seen && atomic_load_explicit(&is_proved, memory_order_relaxed);
 	found->cop = script_memory_word(memory, own + perl.curcop);

@@ -73,12 +73,13 @@ static _Atomic bool is_proved;
 
 /* ---- Where ------------------------------------------------------------------------------------------------------------- */
 
-/* A build without thread safety runs in one thread: the one whose stack leads through it, or else the first. */
+/* A build without thread safety runs in one thread: the one whose stack leads through it, or, where generated code ends
+ * the stack, the first. */
 static bool is_php_thread(const struct stack *native) {
 	for (uint32_t i = 0; i < native->count; i++)
 		if (native->pc[i] > php.start && native->pc[i] <= php.end)
 			return true;
-	return (native->count == 0 || native->is_truncated) && syscall(SYS_gettid) == getpid();
+	return syscall(SYS_gettid) == getpid();
 }
 
 /* 0: PHP does not run in this thread. */

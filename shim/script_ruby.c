@@ -5,6 +5,9 @@
  * without the GVL (measured; a thread's frames do not change while it is inside libpq). Of a frame's functions only
  * those are called that return a string which the code already holds: names of C functions would be looked up in a
  * table under a lock, so their frames are left out; their native frames stand for them.
+ *
+ * A block or an eval inside a method is given back as the method, whose name and file are not the block's. So the same
+ * control frames are walked beside it for the code they really run, where they are found to lie as expected.
  */
 #include <stdatomic.h>
 #include <stddef.h>
@@ -25,6 +28,7 @@ static struct {
 	int (*frames)(int start, int limit, value *frames, int *lines);
 	value (*path)(value frame);
 	value (*label)(value frame);
+	value (*thread)(void);
 	char *(*string_bytes)(value *string);
 	int (*is_collecting)(void);
 	int (*has_lock)(void); /* the GVL */
@@ -41,6 +45,7 @@ static _Atomic bool is_proved; /* strings lie as expected */
 
 #define FLAGS_TYPE_MASK 0x1f
 #define FLAGS_STRING 0x05
+#define FLAGS_INTERNAL 0x1a
 #define FLAGS_NOT_EMBEDDED (1u << 13)
 #define FLAGS_EMBEDDED_LENGTH_SHIFT 14
 #define FLAGS_EMBEDDED_LENGTH_MASK 0x1f
@@ -87,6 +92,132 @@ static bool is_script(value frame, int line) {
 	return line > 0 && is_object(frame);
 }
 
+/* ---- Control frames --------------------------------------------------------------------------------------------------- */
+
+#define OBJECT_BODY 32 /* of a thread's object */
+#define THREAD_WORDS 24
+#define CONTEXT_STACK 0
+#define CONTEXT_STACK_WORDS 8
+#define CONTEXT_FRAME 16
+#define FRAME_PC 0
+#define FRAME_CODE 16
+#define FRAME_ENVIRONMENT 32
+#define ENVIRONMENT_IS_C 0x80
+#define STACK_WORDS_MAX (1u << 24)
+
+/* Where a thread has its execution context, and how long a control frame is: found by trying; 0: not found yet. */
+static _Atomic uint32_t context_place;
+static _Atomic uint32_t frame_bytes;
+static const uint32_t frame_sizes[] = {56, 64};
+
+struct control_frames {
+	uintptr_t at;
+	uintptr_t end;
+};
+
+/* Values grow up from the start of a stack, control frames down from its end. */
+static bool are_control_frames(struct script_memory *memory, uintptr_t context,
+			       struct control_frames *found) {
+	uintptr_t stack = script_memory_word(memory, context + CONTEXT_STACK);
+	uintptr_t words = script_memory_word(memory, context + CONTEXT_STACK_WORDS);
+	found->at = script_memory_word(memory, context + CONTEXT_FRAME);
+	found->end = stack + words * sizeof(value);
+	return stack != 0 && words > 0 && words <= STACK_WORDS_MAX && found->at > stack &&
+		found->at < found->end && (found->end - found->at) % sizeof(value) == 0;
+}
+
+/* With a reader of its own: words that are no addresses are tried as such. */
+static void find_context(uintptr_t thread) {
+	for (uint32_t i = 1; i < THREAD_WORDS; i++) {
+		struct script_memory memory = {0};
+		struct control_frames found;
+		uintptr_t context = script_memory_word(&memory, thread + i * sizeof(uintptr_t));
+		if (is_object(context) && are_control_frames(&memory, context, &found) && !memory.is_broken) {
+			atomic_store_explicit(&context_place, i * (uint32_t)sizeof(uintptr_t),
+					      memory_order_relaxed);
+			return;
+		}
+	}
+}
+
+static bool control_frames_here(struct script_memory *memory, struct control_frames *found) {
+	uintptr_t thread = script_memory_word(memory, ruby.thread() + OBJECT_BODY);
+	if (!memory->is_proved && thread)
+		find_context(thread);
+	uint32_t place = atomic_load_explicit(&context_place, memory_order_relaxed);
+	return thread && place != 0 &&
+		are_control_frames(memory, script_memory_word(memory, thread + place), found);
+}
+
+static bool is_code(struct script_memory *memory, value code) {
+	return is_object(code) && (script_memory_word(memory, code) & FLAGS_TYPE_MASK) == FLAGS_INTERNAL;
+}
+
+/* What runs in these frames of Ruby code, innermost first. Returns how many there are, at most `room`; 0 also if they do not
+ * look like frames. */
+static int walk_codes(struct script_memory *memory, struct control_frames frames, uint32_t size_bytes,
+		      value *codes, int room) {
+	int count = 0;
+	for (; frames.at < frames.end && count < room; frames.at += size_bytes) {
+		value code = script_memory_word(memory, frames.at + FRAME_CODE);
+		uintptr_t environment = script_memory_word(memory, frames.at + FRAME_ENVIRONMENT);
+		if (code == 0 || script_memory_word(memory, frames.at + FRAME_PC) == 0 || environment == 0 ||
+		    (script_memory_word(memory, environment) & ENVIRONMENT_IS_C))
+			continue;
+		if (!is_code(memory, code))
+			return 0;
+		codes[count++] = code;
+	}
+	return memory->is_broken ? 0 : count;
+}
+
+/* Puts the code that a frame really runs in place of its method. False, and nothing is changed, if the two ways see
+ * different frames; the one that Ruby starts with has no line. */
+static bool match_codes(value *frames, const int *lines, int count, const value *codes, int code_count) {
+	value matched[ASKED_MAX];
+	int next = 0;
+	for (int i = 0; i < count; i++) {
+		matched[i] = frames[i];
+		if (!is_script(frames[i], lines[i])) {
+			next += next < code_count && codes[next] == frames[i];
+			continue;
+		}
+		if (next == code_count)
+			return false;
+		matched[i] = codes[next++];
+	}
+	if (next == 0 || (next < code_count && count < (int)ASKED_MAX))
+		return false;
+	memcpy(frames, matched, (size_t)count * sizeof *frames);
+	return true;
+}
+
+static bool name_blocks_by(bool is_layout_proved, uint32_t size_bytes, value *frames, const int *lines,
+			   int count) {
+	struct script_memory memory = {.is_proved = is_layout_proved};
+	struct control_frames found;
+	value codes[ASKED_MAX];
+	if (!control_frames_here(&memory, &found) || (found.end - found.at) % size_bytes != 0)
+		return false;
+	int code_count = walk_codes(&memory, found, size_bytes, codes, ASKED_MAX);
+	return match_codes(frames, lines, count, codes, code_count);
+}
+
+static void name_blocks(bool is_layout_proved, value *frames, const int *lines, int count) {
+	uint32_t size_bytes = atomic_load_explicit(&frame_bytes, memory_order_relaxed);
+	if (size_bytes != 0) {
+		name_blocks_by(is_layout_proved, size_bytes, frames, lines, count);
+		return;
+	}
+	for (size_t i = 0; i < sizeof frame_sizes / sizeof *frame_sizes; i++)
+		if (name_blocks_by(false, frame_sizes[i], frames, lines, count)) {
+			atomic_store_explicit(&frame_bytes, frame_sizes[i], memory_order_relaxed);
+			return;
+		}
+}
+
+/* ---- Capture ---------------------------------------------------------------------------------------------------------- */
+
 static uint64_t hash_frame(struct script_memory *memory, value frame, int line) {
 	struct script_bytes file = string_bytes(memory, ruby.path(frame));
 	struct script_bytes label = string_bytes(memory, ruby.label(frame));
@@ -107,6 +238,7 @@ static enum ledger_script_reading capture_ruby(struct script_stack *stack, const
 	if (!has_frames() || ruby.is_collecting())
 		return LEDGER_SCRIPT_FUNCTIONS;
 	int count = ruby.frames(0, ASKED_MAX, frames, lines);
+	name_blocks(memory.is_proved, frames, lines, count);
 	bool was_proved = memory.is_proved;
 	for (int i = 0; i < count; i++) {
 		if (!is_script(frames[i], lines[i]))
@@ -161,10 +293,15 @@ static bool find_functions(const struct link_map *object) {
 		const char *name;
 		void *place;
 	} wanted[] = {
-		{"ruby_native_thread_p", &ruby.is_ruby_thread}, {"rb_profile_frames", &ruby.frames},
-		{"rb_profile_frame_path", &ruby.path},          {"rb_profile_frame_label", &ruby.label},
-		{"rb_string_value_ptr", &ruby.string_bytes},    {"rb_during_gc", &ruby.is_collecting},
-		{"ruby_thread_has_gvl_p", &ruby.has_lock},      {"ruby_current_vm_ptr", &ruby.machine},
+		{"ruby_native_thread_p", &ruby.is_ruby_thread},
+		{"rb_profile_frames", &ruby.frames},
+		{"rb_profile_frame_path", &ruby.path},
+		{"rb_profile_frame_label", &ruby.label},
+		{"rb_thread_current", &ruby.thread},
+		{"rb_string_value_ptr", &ruby.string_bytes},
+		{"rb_during_gc", &ruby.is_collecting},
+		{"ruby_thread_has_gvl_p", &ruby.has_lock},
+		{"ruby_current_vm_ptr", &ruby.machine},
 	};
 	for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
 		void *address = loader_symbol(object, wanted[i].name);
@@ -179,6 +316,8 @@ static enum ledger_script_reading open_ruby(const struct link_map *object,
 					    char version[SCRIPT_VERSION_BYTES]) {
 	const char *own = loader_symbol(object, "ruby_version");
 	atomic_store(&is_proved, false);
+	atomic_store(&context_place, 0);
+	atomic_store(&frame_bytes, 0);
 	if (!own || own[0] != '3' || own[1] != '.')
 		return LEDGER_SCRIPT_UNKNOWN_VERSION;
 	script_memory_append(version, SCRIPT_VERSION_BYTES, (struct script_bytes){own, strnlen(own, 16)});
