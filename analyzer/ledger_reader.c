@@ -306,6 +306,7 @@ static void read_processes(struct reading *reading) {
 			continue;
 		reading->process_of_record[i] = model->process_count;
 		model->processes[model->process_count].tenants = tenants;
+		model->has_uses |= !(process->notes & LEDGER_NOTE_USES_OFF);
 		read_process(reading, process, &model->processes[model->process_count++]);
 	}
 }

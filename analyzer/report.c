@@ -9,6 +9,7 @@
 #include "analyzer/pool_load.h"
 #include "analyzer/release_kind.h"
 #include "analyzer/report_tests.h"
+#include "analyzer/report_snapshots.h"
 #include "analyzer/rules/rule.h"
 #include "analyzer/server_account.h"
 #include "analyzer/site_groups.h"
@@ -180,7 +181,9 @@ static void build_open_leases(struct building *building) {
 		lease->idle_for =
 			is_idle ? seconds_of((double)span_ns(from->last_event_ns, from->until_ns)) : NAN;
 		lease->site = site_id(building, from->site);
-		lease->last_use_site = model->has_uses ? known_number(from->last_use_site) : REPORT_UNKNOWN;
+		lease->last_use_site = from->last_use_site != MODEL_SITE_NONE
+			? site_id(building, from->last_use_site)
+			: REPORT_UNKNOWN;
 		lease->dedicated = from->is_dedicated ? 1 : use_count(building, 0);
 	}
 }
@@ -382,6 +385,31 @@ static int64_t count_returned_orphans(const struct building *building) {
 	return count;
 }
 
+/* What a lease that is still in its slot adds to the totals, up to now or to the end of its owner. */
+static void add_held(struct report_held *held, const struct model_lease *lease) {
+	double since_event_ns = (double)span_ns(lease->last_event_ns, lease->until_ns);
+	held->in_query += (double)lease->use_in_query_ns;
+	held->idle_in_transaction += (double)lease->use_idle_in_transaction_ns;
+	held->idle += (double)lease->idle_ns;
+	if (lease->command_begun_ns != 0)
+		held->in_query += (double)span_ns(lease->command_begun_ns, lease->until_ns);
+	else if (lease->is_in_use)
+		held->idle_in_transaction += since_event_ns;
+	else
+		held->idle += since_event_ns;
+}
+
+static struct report_held held_time(const struct model *model, const struct model_totals *sum) {
+	struct report_held held = {.in_query = (double)sum->counter[MODEL_IN_QUERY_NS],
+				   .idle_in_transaction = (double)sum->counter[MODEL_IDLE_IN_TRANSACTION_NS],
+				   .idle = (double)sum->counter[MODEL_IDLE_NS]};
+	for (size_t i = 0; i < model->lease_count; i++)
+		if (model->leases[i].state == MODEL_LEASE_OPEN)
+			add_held(&held, &model->leases[i]);
+	return (struct report_held){seconds_of(held.in_query), seconds_of(held.idle_in_transaction),
+				    seconds_of(held.idle)};
+}
+
 static void build_totals(struct building *building) {
 	const struct model *model = building->model;
 	struct report *report = building->report;
@@ -403,12 +431,7 @@ static void build_totals(struct building *building) {
 	report->failed_time = times_of(&sum.time[MODEL_FAILED_TIME]);
 	report->hold_time = kept_times_of(building, &sum.time[MODEL_HOLD_TIME]);
 	report->use_time = use_times_of(building, &sum.time[MODEL_USE_TIME]);
-	report->held = (struct report_held){NAN, NAN, NAN};
-	if (model->has_uses)
-		report->held =
-			(struct report_held){seconds_of((double)sum.counter[MODEL_IN_QUERY_NS]),
-					     seconds_of((double)sum.counter[MODEL_IDLE_IN_TRANSACTION_NS]),
-					     seconds_of((double)sum.counter[MODEL_IDLE_NS])};
+	report->held = model->has_uses ? held_time(model, &sum) : (struct report_held){NAN, NAN, NAN};
 }
 
 static void build_phases(struct building *building) {
@@ -492,12 +515,27 @@ struct site_slots {
 	int64_t open;
 	int64_t connecting; /* also those of processes that are gone */
 	int64_t left;       /* leases of processes that are gone */
+	int64_t used;       /* leases that were last used here, or were when somebody was refused */
 };
+
+static void count_used(struct site_slots *slots, const struct model *model, uint32_t site) {
+	if (site < model->site_count)
+		slots[site].used++;
+}
+
+static void count_holders(struct site_slots *slots, const struct model *model) {
+	for (size_t i = 0; i < model->snapshot_count; i++)
+		for (size_t j = 0; j < model->snapshots[i].holder_count; j++) {
+			count_used(slots, model, model->snapshots[i].holders[j].site);
+			count_used(slots, model, model->snapshots[i].holders[j].use_site);
+		}
+}
 
 static struct site_slots *count_site_slots(const struct building *building) {
 	struct site_slots *slots = arena_array(building->arena, building->model->site_count, sizeof *slots);
 	for (size_t i = 0; i < building->model->lease_count; i++) {
 		const struct model_lease *lease = &building->model->leases[i];
+		count_used(slots, building->model, lease->last_use_site);
 		if (lease->site >= building->model->site_count)
 			continue;
 		slots[lease->site].leases++;
@@ -505,6 +543,7 @@ static struct site_slots *count_site_slots(const struct building *building) {
 		slots[lease->site].connecting += lease->state == MODEL_LEASE_CONNECTING;
 		slots[lease->site].left += lease->is_owner_gone && is_left_lease(lease->left);
 	}
+	count_holders(slots, building->model);
 	return slots;
 }
 
@@ -514,7 +553,7 @@ static void build_site(struct building *building, uint32_t number, const struct 
 	uint64_t left_ns = 0;
 	for (int left = 0; left < MODEL_LEFT_COUNT; left++)
 		left_ns |= totals->first_finding_ns[MODEL_LEFT_SEEN + left];
-	bool is_empty = totals->first_ns == 0 && left_ns == 0 && slots->leases == 0;
+	bool is_empty = totals->first_ns == 0 && left_ns == 0 && slots->leases + slots->used == 0;
 	if (is_empty || site_id(building, number) == REPORT_UNKNOWN)
 		return;
 	struct report_site *site = &building->report->sites[building->report->site_count++];
@@ -630,6 +669,7 @@ void report_build(struct report *report, const struct model *model, struct symbo
 	build_processes(&building);
 	build_sites(&building);
 	build_open_leases(&building);
+	report_snapshots_build(report, model, building.frames);
 	pool_load_fill(report, model, &building.settings);
 	if (building.settings.server != NULL)
 		server_account_fill(report, model, building.settings.server, building.settings.server_before);

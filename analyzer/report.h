@@ -227,6 +227,33 @@ struct report_test {
 	int64_t attempts;
 };
 
+/* Who had a connection when another one was refused. */
+struct report_holder {
+	const char *role;
+	int64_t pid;
+	int64_t backend_pid;
+	int64_t site;
+	int64_t use_site;
+	const char *state;
+	double age;
+	double state_for; /* since the last command began or ended */
+	const char *statement;
+	int64_t dedicated; /* 0, 1 or REPORT_UNKNOWN */
+};
+
+struct report_snapshot {
+	const char *at;
+	const char *failure;
+	const char *sqlstate;
+	const char *message;
+	const char *role; /* who was refused */
+	int64_t pid;
+	int64_t site;
+	const struct report_holder *holders; /* oldest first */
+	size_t holder_count;
+	int64_t missing; /* holders that were not kept */
+};
+
 struct report_lease {
 	int64_t pid;
 	int64_t backend_pid;
@@ -296,6 +323,8 @@ struct report {
 	size_t test_count;
 	struct report_lease *open_leases;
 	size_t open_lease_count;
+	struct report_snapshot *snapshots; /* oldest first */
+	size_t snapshot_count;
 	struct report_server *server;          /* NULL: not asked */
 	const struct model_timeline *timeline; /* of the run; NULL unknown */
 	uint64_t created_realtime_ns;          /* when its epochs begin */

@@ -222,6 +222,28 @@ static const struct json_field lease_fields[] = {FIELD(COUNT, report_lease, pid)
 						 FIELD(FLAG, report_lease, dedicated),
 						 FIELD_END};
 
+static const struct json_field holder_fields[] = {FIELD(TEXT, report_holder, role),
+						  FIELD(COUNT, report_holder, pid),
+						  FIELD(COUNT, report_holder, backend_pid),
+						  FIELD(COUNT, report_holder, site),
+						  FIELD(COUNT, report_holder, use_site),
+						  FIELD(TEXT, report_holder, state),
+						  FIELD(REAL, report_holder, age),
+						  FIELD(REAL, report_holder, state_for),
+						  FIELD(TEXT, report_holder, statement),
+						  FIELD(FLAG, report_holder, dedicated),
+						  FIELD_END};
+
+static const struct json_field snapshot_fields[] = {FIELD(TEXT, report_snapshot, at),
+						    FIELD(TEXT, report_snapshot, failure),
+						    FIELD(TEXT, report_snapshot, sqlstate),
+						    FIELD(TEXT, report_snapshot, message),
+						    FIELD(TEXT, report_snapshot, role),
+						    FIELD(COUNT, report_snapshot, pid),
+						    FIELD(COUNT, report_snapshot, site),
+						    FIELD(COUNT, report_snapshot, missing),
+						    FIELD_END};
+
 static const struct json_field unmatched_fields[] = {
 	FIELD(TEXT, report_unmatched, side), FIELD(COUNT, report_unmatched, backend_pid),
 	FIELD(COUNT, report_unmatched, pid), FIELD(TEXT, report_unmatched, database),
@@ -504,6 +526,15 @@ static json_t *test_value(const void *test) {
 	return object_of(test_fields, test);
 }
 
+static json_t *snapshot_value(const void *element) {
+	const struct report_snapshot *snapshot = element;
+	json_t *object = object_of(snapshot_fields, snapshot);
+	json_object_set_new(
+		object, "holders",
+		list_of(holder_fields, snapshot->holders, snapshot->holder_count, sizeof *snapshot->holders));
+	return object;
+}
+
 static json_t *lease_value(const void *lease) {
 	return object_of(lease_fields, lease);
 }
@@ -539,7 +570,7 @@ void render_json(const struct report *report, const struct render_options *optio
 	WRITE_LIST(&writing, report, "findings", finding_value, findings, finding_count);
 	WRITE_LIST(&writing, report, "open_leases", lease_value, open_leases, open_lease_count);
 	WRITE_LIST(&writing, report, "tests", test_value, tests, test_count);
-	write_member(&writing, "snapshots", json_array());
+	WRITE_LIST(&writing, report, "snapshots", snapshot_value, snapshots, snapshot_count);
 	write_member(&writing, "server", server_value(report->server));
 	if (report->gate != NULL)
 		write_member(&writing, "gate", gate_value(report));

@@ -458,16 +458,78 @@ static void print_places(struct text_rendering *rendering) {
 	print_rest(rendering, limit, count);
 }
 
+/* ---- Who held what ------------------------------------------------------------------------------ */
+
+/* Holders of one place and state are one line. */
+struct holder_line {
+	const struct report_holder *holder; /* the oldest */
+	size_t count;
+};
+
+static bool is_same_text(const char *a, const char *b) {
+	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+static struct holder_line *line_of(struct holder_line *lines, size_t *count,
+				   const struct report_holder *holder) {
+	for (size_t i = 0; i < *count; i++)
+		if (lines[i].holder->site == holder->site &&
+		    is_same_text(lines[i].holder->state, holder->state) &&
+		    is_same_text(lines[i].holder->role, holder->role))
+			return &lines[i];
+	lines[*count] = (struct holder_line){holder, 0};
+	return &lines[(*count)++];
+}
+
+static int compare_holder_lines(const void *a, const void *b) {
+	const struct holder_line *left = a;
+	const struct holder_line *right = b;
+	if (left->count != right->count)
+		return left->count > right->count ? -1 : 1;
+	return (left->holder > right->holder) - (left->holder < right->holder);
+}
+
+static void print_holder_line(struct text_rendering *rendering, const struct holder_line *line) {
+	struct text_page *page = &rendering->page;
+	const struct report_holder *holder = line->holder;
+	const struct site_frame *frame =
+		report_application_frame(report_find_site(rendering->report, holder->site));
+	text_page_line(page, TEXT_PAGE_PLAIN, "  ", "%8zu  %-14s %9s  %-16s %s", line->count,
+		       holder->state != NULL ? holder->state : "unknown",
+		       text_page_seconds(page, holder->age), text_page_fit(page, holder->role, 16),
+		       frame != NULL ? text_page_fit(page, describe_frame(page, frame), 40)
+				     : "(stack unavailable)");
+}
+
+/* The last refusal that was frozen. */
+static void print_snapshot(struct text_rendering *rendering) {
+	struct text_page *page = &rendering->page;
+	const struct report *report = rendering->report;
+	if (report->snapshot_count == 0)
+		return;
+	const struct report_snapshot *snapshot = &report->snapshots[report->snapshot_count - 1];
+	struct holder_line *lines = arena_array(&page->arena, snapshot->holder_count, sizeof *lines);
+	size_t count = 0;
+	for (size_t i = 0; i < snapshot->holder_count; i++)
+		line_of(lines, &count, &snapshot->holders[i])->count++;
+	qsort(lines, count, sizeof *lines, compare_holder_lines);
+	text_page_line(page, TEXT_PAGE_HEADING, "Refused",
+		       "%s at %s (%s); then held:", text_page_fit(page, snapshot->role, 24), snapshot->at,
+		       snapshot->failure);
+	text_page_line(page, TEXT_PAGE_FAINT, "  ", "%8s  %-14s %9s  %-16s %s", "held", "state", "oldest",
+		       "role", "taken at");
+	size_t limit = list_limit(rendering, count);
+	for (size_t i = 0; i < limit; i++)
+		print_holder_line(rendering, &lines[i]);
+	print_rest(rendering, limit, count);
+}
+
 /* Processes that look the same in a short list. */
 struct process_kind {
 	const struct report_process *process;
 	size_t count;
 	int64_t open;
 };
-
-static bool is_same_text(const char *a, const char *b) {
-	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
-}
 
 static bool is_same_kind(const struct report_process *a, const struct report_process *b) {
 	return is_same_text(a->role, b->role) && is_same_text(a->exe, b->exe) &&
@@ -538,6 +600,7 @@ void render_text(const struct report *report, const struct render_options *optio
 	print_totals(&rendering);
 	print_all_times(&rendering);
 	print_failures(&rendering);
+	print_snapshot(&rendering);
 	print_places(&rendering);
 	print_pools(&rendering);
 	print_server(&rendering);

@@ -122,6 +122,7 @@ uint32_t ledger_builder_process(struct ledger_builder *builder,
 	record->parent_pid = builder->ledger->creator_pid;
 	record->exe = ledger_builder_string(builder, process->exe);
 	record->role = ledger_builder_string(builder, process->role);
+	record->notes = LEDGER_NOTE_USES_OFF; /* a test that makes uses takes it away */
 	record->attached_ns = ledger_builder_at(process->attached);
 	record->ended_ns = process->ended > 0 ? ledger_builder_at(process->ended) : 0;
 	record->how_ended = process->how;
