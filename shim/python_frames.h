@@ -51,7 +51,8 @@ struct python_layout {
 	uint16_t text_ascii; /* of a string: where its characters begin, of the three ways to keep them */
 	uint16_t text_compact;
 	uint16_t text_elsewhere; /* pointer to them */
-	uint16_t collecting;     /* of the interpreter: its collector runs; 0 unknown */
+	/* That the collector runs, an int: of the interpreter, or up to 3.8 of the runtime (_PyRuntime); 0: unknown. */
+	uint16_t collecting;
 };
 
 /* NULL for a version whose layout is not known. */

@@ -16,6 +16,7 @@
 
 #include "shim/loader.h"
 #include "shim/python_frames.h"
+#include "shim/stack_memory.h"
 
 typedef void *find_state_function(void);
 typedef const char *get_version_function(void);
@@ -37,6 +38,10 @@ static struct {
 	find_state_function *first_interpreter;
 	find_state_function *newest_interpreter;
 	is_finalizing_function *is_finalizing;
+	void *const *finalizing_thread; /* 3.6 has this instead */
+	uintptr_t runtime;              /* _PyRuntime */
+	uint64_t collecting;            /* offset in the interpreter or, up to 3.8, in the runtime */
+	bool was_idle;                  /* the flag was seen to be 0 */
 	struct code_range loop;
 	struct code_range deallocation;
 } interpreter;
@@ -71,6 +76,8 @@ static void find_functions(const struct link_map *object) {
 	if (!interpreter.is_finalizing)
 		interpreter.is_finalizing =
 			(is_finalizing_function *)loader_symbol(object, "_Py_IsFinalizing");
+	interpreter.finalizing_thread = loader_symbol(object, "_Py_Finalizing");
+	interpreter.runtime = (uintptr_t)loader_symbol(object, "_PyRuntime");
 	interpreter.loop = find_code(object, "_PyEval_EvalFrameDefault");
 	interpreter.deallocation = find_code(object, "_Py_Dealloc");
 }
@@ -95,6 +102,20 @@ static bool is_unusual_build(const struct link_map *object, const char *version)
 		loader_symbol(object, "_Py_PrintReferences");
 }
 
+/* Since 3.13 the runtime begins with a table of offsets, for debuggers; the interpreter's size changes between releases.
+ * Words: the place of the collector's state in the interpreter, and of the flag in that. */
+static uint64_t find_collecting(void) {
+	enum { OFFSET_OF_COLLECTOR = 10, OFFSET_OF_FLAG = 72, LIMIT = 1 << 20 };
+	static const char cookie[] = "xdebugpy";
+	const uint64_t *table = (const uint64_t *)interpreter.runtime;
+	if (python.layout->minor < 13)
+		return python.layout->collecting;
+	if (!table || memcmp(table, cookie, strlen(cookie)) != 0 || table[1] >> 16 != 0x030d)
+		return 0;
+	uint64_t offset = table[OFFSET_OF_COLLECTOR] + table[OFFSET_OF_FLAG];
+	return offset < LIMIT ? offset : 0;
+}
+
 static enum ledger_script_reading open_python(const struct link_map *object,
 					      char version[SCRIPT_VERSION_BYTES]) {
 	const char *text;
@@ -107,6 +128,8 @@ static enum ledger_script_reading open_python(const struct link_map *object,
 	find_functions(object);
 	if (!python.layout)
 		return LEDGER_SCRIPT_UNKNOWN_VERSION;
+	interpreter.collecting = find_collecting();
+	interpreter.was_idle = false;
 	if (is_unusual_build(object, text))
 		return LEDGER_SCRIPT_UNKNOWN_BUILD;
 	return python.code_type && python.text_type && python.bytes_type ? LEDGER_SCRIPT_OFFSETS
@@ -115,10 +138,17 @@ static enum ledger_script_reading open_python(const struct link_map *object,
 
 /* ---- This thread's state ------------------------------------------------------------------------------------------- */
 
+static bool read_word(uintptr_t address, uintptr_t *word) {
+	if (!python.is_trusted)
+		return stack_memory_read(address, word);
+	memcpy(word, (const void *)address, sizeof *word);
+	return true;
+}
+
 static bool is_of_this_thread(uintptr_t state) {
 	uintptr_t thread_id;
-	memcpy(&thread_id, (const void *)(state + python.layout->thread_id), sizeof thread_id);
-	return thread_id == (uintptr_t)pthread_self();
+	return read_word(state + python.layout->thread_id, &thread_id) &&
+		thread_id == (uintptr_t)pthread_self();
 }
 
 /* A thread that enters a sub-interpreter has a second state. Up to 3.11 the current one may be another thread's and may be
@@ -148,14 +178,40 @@ static uintptr_t find_thread_state(void) {
 	return own != 0 && is_of_this_thread(own) ? own : 0;
 }
 
+/* ---- The collector ------------------------------------------------------------------------------------------------- */
+
+static bool read_collecting(uintptr_t state, int32_t *collecting) {
+	uintptr_t owner = interpreter.runtime;
+	uintptr_t word;
+	if (interpreter.collecting == 0 ||
+	    (python.layout->minor >= 9 && !read_word(state + python.layout->thread_interpreter, &owner)) ||
+	    owner == 0 || !read_word(owner + interpreter.collecting, &word))
+		return false;
+	*collecting = (int32_t)word;
+	return true;
+}
+
+/* A release in which the flag lies elsewhere might have a 1 there for ever. */
+static void prove_collecting(uintptr_t state) {
+	int32_t collecting;
+	if (!interpreter.was_idle && read_collecting(state, &collecting) && collecting == 0)
+		interpreter.was_idle = true;
+}
+
+static bool is_collecting(uintptr_t state) {
+	int32_t collecting;
+	return interpreter.was_idle && state != 0 && read_collecting(state, &collecting) && collecting == 1;
+}
+
 /* ---- The runtime ------------------------------------------------------------------------------------------------------ */
 
 static enum ledger_script_reading capture_python(struct script_stack *stack, const struct stack *native) {
 	uintptr_t state = find_thread_state();
 	(void)native; /* every thread knows its own state */
-	if (state == 0 || python_frames_walk(&python, state, stack))
+	if (state == 0)
 		return LEDGER_SCRIPT_OFFSETS;
-	return LEDGER_SCRIPT_UNSAFE;
+	prove_collecting(state);
+	return python_frames_walk(&python, state, stack) ? LEDGER_SCRIPT_OFFSETS : LEDGER_SCRIPT_UNSAFE;
 }
 
 static void describe_python(const struct script_frame *frame, struct script_text *text) {
@@ -178,24 +234,17 @@ static bool is_deallocating(const struct stack *native) {
 	return false;
 }
 
-static bool is_collecting(uintptr_t state) {
-	uintptr_t of_interpreter;
-	int32_t collecting = 0;
-	if (state == 0 || python.layout->collecting == 0)
-		return false;
-	memcpy(&of_interpreter, (const void *)(state + python.layout->thread_interpreter),
-	       sizeof of_interpreter);
-	if (of_interpreter != 0)
-		memcpy(&collecting, (const void *)(of_interpreter + python.layout->collecting),
-		       sizeof collecting);
-	return collecting == 1; /* anything else but 0 would be no flag */
+static bool is_finalizing(void) {
+	if (interpreter.is_finalizing)
+		return interpreter.is_finalizing() != 0;
+	return interpreter.finalizing_thread && *interpreter.finalizing_thread;
 }
 
 static uint32_t state_of_python(const struct stack *native) {
 	struct script_stack innermost = {.room = 1};
 	uintptr_t state = find_thread_state();
 	uint32_t flags = 0;
-	if (interpreter.is_finalizing && interpreter.is_finalizing())
+	if (is_finalizing())
 		flags |= SCRIPT_FINALIZING;
 	if (is_collecting(state))
 		flags |= SCRIPT_IN_COLLECTOR;

@@ -114,6 +114,22 @@ def sub_interpreters():
             take(python, "pydll", ["plain", "sub_interpreter", "thread"], cluster.fresh_database())
 
 
+@test
+def who_released():
+    """The facts of the moment of each release, of every version: only 3.6 does not show that its collector runs."""
+    for version, python in [("system", PYTHON)] + sorted(OTHER_PYTHONS.items()):
+        for how in ("free", "held"):
+            db = cluster.fresh_database()
+            program = os.path.join(ROOT, "tests", "fixtures", "python", "releases.py")
+            parsed = run_with_shim([python, program, how], db=db).check_status(0).report()
+            check_server_agrees(parsed, db)
+            released = {python_frames(site)[1][2]: {who for who, count in site["released"].items() if count}
+                        for site in parsed["sites"]}
+            expected = {"by_close": {"by_program"}, "by_last_reference": {"by_program"},
+                        "by_collector": {"by_program" if version == "3.6" else "collector"}, "<module>": {"at_exit"}}
+            check_equal(expected, released, "python %s, %s" % (version, how))
+
+
 def embedding_libraries():
     """{library: PYTHONHOME or None}"""
     found = {path: None for path in glob.glob("/usr/lib/*-linux-gnu/libpython3.11.so.1.0")}
