@@ -92,7 +92,8 @@ static uint32_t read_version(const struct link_map *object, char version[SCRIPT_
 		length = SCRIPT_VERSION_BYTES - 1;
 	memcpy(version, *text, length);
 	version[length] = '\0';
-	return strncmp(version, "3.", 2) == 0 ? (uint32_t)strtoul(version + 2, NULL, 10) : 0;
+	unsigned long minor = strncmp(version, "3.", 2) == 0 ? strtoul(version + 2, NULL, 10) : 0;
+	return minor < 100 ? (uint32_t)minor : 0;
 }
 
 /* Without the interpreter's lock objects have another head; debug builds may have one with more in it, and check what

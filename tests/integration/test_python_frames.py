@@ -222,6 +222,31 @@ def without_native_frames():
     take(PYTHON, "ctypes", ["plain", "thread"], db, PQLEASE_STACK_DEPTH=0)
 
 
+def remarks_on(version, *states):
+    """What is said of an interpreter that calls itself `version` and hands out such states."""
+    db = cluster.fresh_database()
+    run = same_behaviour([fixture("python_like"), version] + list(states), db=db).check_status(0)
+    parsed = run.report()
+    check_server_agrees(parsed, db)
+    check(all(python_frames(site) == () for site in parsed["sites"]), "frames of what is no Python")
+    check(all(site["frames"] for site in parsed["sites"]), "the native frames are there")
+    return " ".join(reason for reason in parsed["trust"]["reasons"] if "script" in reason)
+
+
+@test
+def interpreters_that_are_not_known():
+    """By what they say, and by what they are: fall back and say so, never guess, never fault."""
+    for version in ("3.14.0 (main)", "3.5.2", "3.", "2.7.18 (default)", "4.0.1", "", "nonsense", "3.x", "3.4294967307"):
+        check_in("frames of this version cannot be read", remarks_on(version, "thread", "hole"), version)
+    for version in ("3.13.0 experimental free-threading build (main)", "3.13.2 free-threading build"):
+        check_in("built in a way", remarks_on(version, "thread", "hole"), version)
+    for minor in range(6, 14):
+        version = "3.%d.1 (main)" % minor
+        check_equal("", remarks_on(version, "none", "none"), version)
+        for state in ("thread", "hole"):
+            check_in("do not look like", remarks_on(version, "none", state, "none", state), "%s %s" % (version, state))
+
+
 @test
 def seen_again_is_the_same_site():
     """One place, many times: one site, whatever the interpreter did in between."""
