@@ -82,7 +82,7 @@ SHIM_LDFLAGS = -shared -nodefaultlibs -Wl,-Bsymbolic-functions,-z,relro,-z,now,-
 	$(LDFLAGS)
 SHIM_LIBS = -lc
 
-ANALYZER_PKGS = jansson libdw libelf libmicrohttpd libpq ncursesw yaml-0.1
+ANALYZER_PKGS = jansson libdw libelf libmicrohttpd libpq ncursesw yaml-0.1 zlib
 ANALYZER_CFLAGS = $(COMMON_CFLAGS) $(ANALYZER_PKG_CFLAGS) $(CFLAGS)
 ANALYZER_LIBS = $(ANALYZER_PKG_LIBS) -liberty -lm
 

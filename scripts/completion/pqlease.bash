@@ -6,11 +6,10 @@ _pqlease() {
 		[run]="-o --role --check --config --fail-on --max-open --max-utilization --p95-acquire --max-hold --baseline --baseline-ref --suppressions --explain --report=text --report=json --report=markdown --report=junit --report=sarif --report=github --report=gitlab --report=none --output --source-root --report-file --limit --server --full --color= --help --version"
 		[report]="--config --format=text --format=json --format=markdown --format=junit --format=sarif --format=github --format=gitlab --output --source-root -o --limit --server --full --color= --help --version"
 		[check]="--fail-on --max-open --max-utilization --p95-acquire --max-hold --baseline --baseline-ref --write-baseline --update-baseline --reason --suppressions --gen-suppressions --config --explain --format=text --format=json --format=markdown --format=junit --format=sarif --format=github --format=gitlab --output --source-root -o --limit --server --full --help --version"
-		[run]="-o --role --report=text --report=json --report=markdown --report=junit --report=sarif --report=github --report=gitlab --report=none --output --source-root --report-file --limit --server --full --color= --help --version"
-		[report]="--format=text --format=json --format=markdown --format=junit --format=sarif --format=github --format=gitlab --output --source-root -o --limit --server --full --color= --help --version"
 		[who]="--json --help --version"
 		[doctor]="--help --version"
 		[diff]="--base --format=text --format=json -o --color= --help --version"
+		[export]="--format=pprof --format=folded --format=speedscope --format=trace --format=csv -o --help --version"
 		[ls]="--prune --dir --help --version"
 	)
 	COMPREPLY=()
@@ -26,7 +25,7 @@ _pqlease() {
 	fi
 	if [[ $current == -* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "${options[$command]}" -- "$current")
-	elif [[ $command == report || $command == check ]]; then
+	elif [[ $command == report || $command == check || $command == export || $command == diff ]]; then
 		mapfile -t COMPREPLY < <(compgen -f -- "$current"; compgen -G "/dev/shm/pqlease.$UID.*.ledger" -- "$current")
 	else
 		mapfile -t COMPREPLY < <(compgen -f -- "$current")
