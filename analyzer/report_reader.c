@@ -106,13 +106,48 @@ static bool enter(struct reading *reading, const struct place *place, const char
 	return json_is_object(inner->object) || refuse(reading, place, key, "not an object");
 }
 
+static bool read_bucket(struct histogram *histogram, struct arena *arena, const json_t *bucket) {
+	json_int_t number = json_integer_value(json_array_get(bucket, 0));
+	json_int_t count = json_integer_value(json_array_get(bucket, 1));
+	if (json_array_size(bucket) != 2 || number < 0 || count <= 0 || count > COUNT_MAX ||
+	    number >= HISTOGRAM_OCTAVES * HISTOGRAM_OCTAVE_BUCKETS)
+		return false;
+	histogram_add_bucket(histogram, arena, (unsigned)number / HISTOGRAM_OCTAVE_BUCKETS,
+			     (unsigned)number % HISTOGRAM_OCTAVE_BUCKETS, (uint64_t)count);
+	return true;
+}
+
+static uint64_t nanoseconds(double seconds) {
+	return seconds > 0 && seconds < 1e9 ? (uint64_t)(seconds * 1e9 + 0.5) : 0;
+}
+
+/* The distribution behind the numbers, where the writer had one. */
+static bool read_buckets(struct reading *reading, const struct place *place, struct report_times *times) {
+	const json_t *list = json_object_get(place->object, "buckets");
+	if (is_absent(list))
+		return true;
+	struct histogram *histogram = arena_new(reading->arena, struct histogram);
+	bool is_read = json_is_array(list) && times->count != REPORT_UNKNOWN;
+	for (size_t i = 0; is_read && i < json_array_size(list); i++)
+		is_read = read_bucket(histogram, reading->arena, json_array_get(list, i));
+	if (!is_read)
+		return refuse(reading, place, "buckets", "not a list of numbers and counts");
+	histogram->count = (uint64_t)times->count;
+	histogram->min_ns = nanoseconds(times->min);
+	histogram->max_ns = nanoseconds(times->max);
+	histogram->sum_ns = nanoseconds(times->mean * (double)times->count);
+	times->distribution = histogram;
+	return true;
+}
+
 static bool read_times(struct reading *reading, const struct place *place, const char *key,
 		       struct report_times *times) {
 	static const struct place nowhere = {NULL, ""};
 	struct place inner;
 	if (is_absent(json_object_get(place->object, key)))
 		return read_fields(reading, &nowhere, json_fields.times, times);
-	return enter(reading, place, key, &inner) && read_fields(reading, &inner, json_fields.times, times);
+	return enter(reading, place, key, &inner) && read_fields(reading, &inner, json_fields.times, times) &&
+		read_buckets(reading, &inner, times);
 }
 
 static bool read_field(struct reading *reading, const struct place *place, const struct json_field *field,
@@ -404,6 +439,15 @@ static bool read_application_frame(struct reading *reading, const struct place *
 	return refuse(reading, site_place, "application_frame", "is none of the frames");
 }
 
+static bool read_released(struct reading *reading, const struct place *site_place,
+			  struct report_released *released) {
+	struct place place = {NULL, ""};
+	if (!is_absent(json_object_get(site_place->object, "released")) &&
+	    !enter(reading, site_place, "released", &place))
+		return false;
+	return read_fields(reading, &place, json_fields.released, released);
+}
+
 static bool read_site(struct reading *reading, const struct place *place, void *element) {
 	struct report_site *site = element;
 	struct site_frames *frames = arena_new(reading->arena, struct site_frames);
@@ -418,6 +462,7 @@ static bool read_site(struct reading *reading, const struct place *place, void *
 	return READ_LIST(reading, place, "frames", read_frame, frames, frames, count) &&
 		read_bool(reading, place, "truncated", &frames->is_truncated) &&
 		read_application_frame(reading, place, frames) &&
+		read_released(reading, place, &site->released) &&
 		read_fields(reading, place, json_fields.site, site);
 }
 
