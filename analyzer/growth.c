@@ -43,15 +43,16 @@ static bool each_cycle_adds(const struct growth *growth, unsigned cycles) {
 	return true;
 }
 
-/* What fills and saturates adds less and less: the second half more than half of the first, and something in its last
- * quarter. */
+/* What fills and saturates adds less and less: the second half more than half of the first, and the last quarter
+ * and the last step still something. */
 static bool keeps_its_pace(const struct growth *growth) {
 	const unsigned middle = GROWTH_STEPS / 2;
 	const unsigned last = GROWTH_STEPS - 1;
 	uint64_t early = growth->least[middle] - growth->least[0];
 	uint64_t late = growth->least[last] - growth->least[middle];
 	uint64_t quarter = growth->least[last] - growth->least[last - 2];
-	return 2 * late > early && 2 * quarter >= (growth->to - growth->from) * 2 / last;
+	bool goes_on = growth->least[last] > growth->least[last - 1];
+	return goes_on && 2 * late > early && 2 * quarter >= (growth->to - growth->from) * 2 / last;
 }
 
 /* Nothing that happens once makes a trend: no single step brings more than half. */
