@@ -191,14 +191,16 @@ static uint64_t sum_cells(const struct model_series *series, uint32_t from, uint
 }
 
 /* What was open when `from` began goes on until a cell says otherwise. */
-static uint64_t most_open(const struct model_timeline *timeline, int resolution, uint32_t from) {
+static uint64_t most_open(const struct model_timeline *timeline, int resolution, uint32_t from,
+			  uint32_t before) {
 	const struct model_series *open = &timeline->series[resolution][MODEL_METRIC_OPEN];
 	const struct model_series *peak = &timeline->series[resolution][MODEL_METRIC_OPEN_PEAK];
 	uint64_t most = 0;
 	for (size_t i = 0; i < open->cell_count && open->cells[i].epoch < from; i++)
 		most = open->cells[i].value;
 	for (size_t i = 0; i < peak->cell_count; i++)
-		if (peak->cells[i].epoch >= from && peak->cells[i].value > most)
+		if (peak->cells[i].epoch >= from && peak->cells[i].epoch < before &&
+		    peak->cells[i].value > most)
 			most = peak->cells[i].value;
 	return most;
 }
@@ -219,7 +221,8 @@ bool pool_load_measure_start(struct pool_load_start *start, const struct model *
 	start->attempts = sum_cells(attempts, first, behind);
 	start->failures =
 		sum_cells(&model->timeline.series[resolution][MODEL_METRIC_FAILURES], first, behind);
-	start->steady_peak = most_open(&model->timeline, resolution, behind);
+	start->peak = most_open(&model->timeline, resolution, first, behind);
+	start->steady_peak = most_open(&model->timeline, resolution, behind, UINT32_MAX);
 	return true;
 }
 

@@ -26,6 +26,7 @@ struct pool_load_start {
 	uint64_t begun_ns;    /* first attempt, to the second or minute */
 	uint64_t attempts;    /* within the window */
 	uint64_t failures;    /* of these */
+	uint64_t peak;        /* most open connections within the window */
 	uint64_t steady_peak; /* most open connections at any time behind the window */
 };
 

@@ -54,7 +54,10 @@ static double score_external(const struct causes_facts *facts) {
 	/* With the server's word for it that others are there, half of the slots is enough. */
 	bool is_witnessed =
 		signs->slots != REPORT_UNKNOWN && signs->foreign > 0 && signs->foreign * 2 >= signs->slots;
-	return is_witnessed ? fmax(missing, (double)signs->foreign / (double)signs->slots) : missing;
+	if (is_witnessed)
+		return fmax(missing, (double)signs->foreign / (double)signs->slots);
+	/* At a start many have a slot of the server that are not through with connecting. */
+	return missing * (1 - score_stampede(facts));
 }
 
 /* What is left for causes inside a role when neither others nor the start explain it. */

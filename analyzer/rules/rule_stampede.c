@@ -10,8 +10,9 @@
 bool rule_stampede(const struct rule_input *input, struct finding *finding) {
 	const struct thresholds *thresholds = &input->settings->thresholds;
 	struct pool_load_start start;
+	/* Where later as many are open as at the start, the start was not the trouble: others had the slots. */
 	if (!pool_load_measure_start(&start, input->model, thresholds->stampede_window) ||
-	    start.failures == 0 ||
+	    start.failures == 0 || start.peak <= start.steady_peak ||
 	    (double)start.attempts < thresholds->stampede_factor * (double)start.steady_peak)
 		return false;
 	finding->count = start.attempts;

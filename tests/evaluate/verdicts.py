@@ -23,13 +23,13 @@ LANGUAGES = {"c": lambda: [fixture("workload")],
 SCENARIOS = {
     "leak": ("leak", None, 60, 0, [("web", ["leak", "2", "2", "1", "SELECT 1", "20"])], []),
     "undersized": ("undersized", None, None, 0, [("web", ["plain", "12", "3", "2", QUICK, "0"])], []),
-    "slow_queries": ("slow_queries", None, None, 0, [("web", ["plain", "8", "2", "3", SLOW, "0"])], []),
-    "held_idle": ("held_idle", None, None, 0, [("web", ["plain", "8", "2", "3", "SELECT 1", "500"])], []),
+    "slow_queries": ("slow_queries", None, None, 0, [("web", ["plain", "6", "2", "5", SLOW, "0"])], []),
+    "held_idle": ("held_idle", None, None, 0, [("web", ["plain", "6", "2", "5", "SELECT 1", "500"])], []),
     "role_contention": ("role_contention", None, 8, 0, [("worker", ["plain", "7", "7", "4", "SELECT pg_sleep(0.3)", "0"])],
                         [("web", ["plain", "6", "6", "2", QUICK, "0"])]),
     "stampede": ("stampede", None, 6, 0, [("web", ["burst", "24", "2", "12.5", "SELECT pg_sleep(0.2)", "100"])], []),
     "external": ("external", None, 6, 6, [("web", ["plain", "3", "3", "1", QUICK, "0"])], []),
-    "ambiguous": ("unsure", {"slow_queries", "held_idle"}, None, 0, [("web", ["mix", "8", "2", "4", SLOW, "600"])], []),
+    "ambiguous": ("unsure", {"slow_queries", "held_idle"}, None, 0, [("web", ["mix", "6", "2", "6", SLOW, "600"])], []),
     "healthy": ("none", None, None, 0, [("web", ["plain", "3", "6", "1", QUICK, "0"])], []),
 }
 

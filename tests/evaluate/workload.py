@@ -9,6 +9,7 @@ import time
 import psycopg2
 
 RETRY_S = 0.1
+REST_S = 0.002
 FORGET_EVERY = 5
 
 mode, sql = sys.argv[1], sys.argv[5]
@@ -73,6 +74,7 @@ def work(number):
             give_back(None)
         else:
             give_back(conn)
+        time.sleep(REST_S)
 
 
 def connect_once(_number):
