@@ -23,7 +23,7 @@
 #include "analyzer/live/edges.h"
 #include "analyzer/live/follower.h"
 #include "analyzer/live/health.h"
-#include "analyzer/live/restarts.h"
+#include "analyzer/restarts.h"
 #include "analyzer/options.h"
 #include "analyzer/text.h"
 

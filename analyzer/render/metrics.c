@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analyzer/restarts.h"
 #include "analyzer/text.h"
 
 /* What is being written: a sample at a time, of one family, for one run after the other. */
@@ -156,6 +157,26 @@ static void write_connection_max(struct page *page) {
 	}
 }
 
+static void write_waiting(struct page *page) {
+	FOR_EACH_POOL(page, pool)
+	write_pool_value(page, pool, value_of(pool->waiting));
+}
+
+static void write_available(struct page *page) {
+	FOR_EACH_POOL(page, pool)
+	write_pool_value(page, pool, value_of(pool->available));
+}
+
+static void write_overflow(struct page *page) {
+	FOR_EACH_POOL(page, pool)
+	write_pool_value(page, pool, value_of(pool->overflow));
+}
+
+static void write_reserved(struct page *page) {
+	FOR_EACH_POOL(page, pool)
+	write_pool_value(page, pool, value_of(pool->reserved));
+}
+
 static void write_open(struct page *page) {
 	FOR_EACH_POOL(page, pool)
 	write_pool_value(page, pool, (double)pool->open);
@@ -255,17 +276,23 @@ static void write_timeouts(struct page *page) {
 	write_count(page, count_failures(page->report, "timeout"));
 }
 
-/* Several reasons share a class: each class once, where it is met first. */
+/* Those that never happened too: a rate cannot see a series that begins with one. */
 static void write_failures(struct page *page) {
-	const struct report *report = page->report;
-	for (size_t i = 0; i < report->failure_count; i++) {
-		const char *class_name = report->failures[i].class_name;
-		size_t first = 0;
-		while (strcmp(report->failures[first].class_name, class_name) != 0)
-			first++;
-		if (first == i)
-			write_labelled(page, "class", class_name, (double)count_failures(report, class_name));
-	}
+	static const char *const classes[] = {"too_many_clients",
+					      "reserved_slots",
+					      "role_limit",
+					      "database_limit",
+					      "pooler_limit",
+					      "auth",
+					      "timeout",
+					      "refused",
+					      "dns",
+					      "tls",
+					      "no_database",
+					      "server_closed",
+					      "other"};
+	for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++)
+		write_labelled(page, "class", classes[i], (double)count_failures(page->report, classes[i]));
 }
 
 static void label_phase(struct page *page, const void *subject) {
@@ -294,17 +321,27 @@ static void write_returned_late(struct page *page) {
 	write_count(page, page->report->totals.returned_late);
 }
 
+static void write_inherited(struct page *page) {
+	write_count(page, page->report->totals.inherited_use);
+}
+
+static void write_restarts(struct page *page) {
+	struct restarts restarts;
+	restarts_find(&restarts, &page->arena, page->report);
+	write_count(page, (int64_t)restarts.count);
+}
+
 static void write_uses(struct page *page) {
 	write_count(page, page->report->totals.uses);
 }
 
 static void write_lost(struct page *page) {
 	const struct report_lost *lost = &page->report->trust.lost;
-	write_labelled(page, "what", "leases", (double)lost->leases);
-	write_labelled(page, "what", "sites", (double)lost->sites);
-	write_labelled(page, "what", "processes", (double)lost->processes);
-	write_labelled(page, "what", "torn", (double)lost->torn);
-	write_labelled(page, "what", "other", (double)lost->other);
+	write_labelled(page, "reason", "leases", (double)lost->leases);
+	write_labelled(page, "reason", "sites", (double)lost->sites);
+	write_labelled(page, "reason", "processes", (double)lost->processes);
+	write_labelled(page, "reason", "torn", (double)lost->torn);
+	write_labelled(page, "reason", "other", (double)lost->other);
 }
 
 /* ---- Places -------------------------------------------------------------------------------------------------------- */
@@ -421,18 +458,54 @@ static void write_site_open(struct page *page) {
 	write_places(page, places, sum_equal_places(places, report->open_lease_count));
 }
 
-static void write_findings(struct page *page) {
+typedef bool finding_filter(const struct finding *finding);
+
+static void write_some_findings(struct page *page, finding_filter *is_wanted) {
 	const struct report *report = page->report;
 	struct place *places = arena_array(&page->arena, report->finding_count, sizeof *places);
+	size_t count = 0;
 	for (size_t i = 0; i < report->finding_count; i++) {
-		const struct report_finding *finding = &report->findings[i];
-		places[i] = (struct place){.kind = finding->finding->kind,
-					   .level = finding_level_name(finding->finding->level),
-					   .site = finding->site,
-					   .count = (int64_t)finding->finding->count,
-					   .fingerprint = finding->finding->fingerprint};
+		const struct finding *finding = report->findings[i].finding;
+		if (is_wanted(finding))
+			places[count++] = (struct place){.kind = finding->kind,
+							 .level = finding_level_name(finding->level),
+							 .site = report->findings[i].site,
+							 .count = (int64_t)finding->count,
+							 .fingerprint = finding->fingerprint};
 	}
-	write_places(page, places, report->finding_count);
+	write_places(page, places, count);
+}
+
+static bool is_any(const struct finding *finding) {
+	return finding != NULL;
+}
+
+static bool is_leak(const struct finding *finding) {
+	static const char *const kinds[] = {"never-finished", "owner-thread-gone",   "exit-closed",
+					    "growing",        "failed-not-finished", "finalizer-closed"};
+	for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+		if (strcmp(finding->kind, kinds[i]) == 0)
+			return true;
+	return false;
+}
+
+static void write_findings(struct page *page) {
+	write_some_findings(page, is_any);
+}
+
+static void write_leaks(struct page *page) {
+	write_some_findings(page, is_leak);
+}
+
+/* Suspects of now, and those that came back: together they only grow. */
+static void write_suspects(struct page *page) {
+	int64_t returned = page->report->totals.returned_late;
+	int64_t suspects = returned != REPORT_UNKNOWN ? returned : 0;
+	for (size_t i = 0; i < page->report->finding_count; i++) {
+		const struct finding *finding = page->report->findings[i].finding;
+		suspects += finding->certainty == FINDING_SUSPICION ? (int64_t)finding->count : 0;
+	}
+	write_count(page, suspects);
 }
 
 /* ---- Families ---------------------------------------------------------------------------------------------------------- */
@@ -454,11 +527,17 @@ static const struct family {
 	 "Time from the first command of a use until the connection was idle again.", write_use_time, false},
 	{"db_client_connection_timeouts_total", "counter", "Attempts that ended by connect_timeout.",
 	 write_timeouts, false},
+	{"db_client_connection_pending_requests", "gauge", "Callers that wait inside libpq.", write_waiting,
+	 false},
 	{"pqlease_hold_time_seconds", "histogram", "Time from established to finished.", write_hold_time,
 	 false},
 	{"pqlease_connections_open", "gauge", "Open connections.", write_open, false},
 	{"pqlease_connections_peak", "gauge", "Most connections open at once.", write_peak, false},
 	{"pqlease_pool_utilization_ratio", "gauge", "Connections in use over capacity.", write_utilization,
+	 false},
+	{"pqlease_pool_available", "gauge", "Capacity that is not in use.", write_available, false},
+	{"pqlease_pool_overflow", "gauge", "Connections above the base size.", write_overflow, false},
+	{"pqlease_pool_reserved", "gauge", "Slots that others must leave free for it.", write_reserved,
 	 false},
 	{"pqlease_pool_status", "gauge", "1 for the word that describes the pool.", write_status, false},
 	{"pqlease_attempts_total", "counter", "Ended attempts to connect by result.", write_attempts, false},
@@ -468,13 +547,21 @@ static const struct family {
 	 false},
 	{"pqlease_uses_total", "counter", "Ended uses.", write_uses, false},
 	{"pqlease_resets_total", "counter", "PQreset and its kin.", write_resets, false},
+	{"pqlease_used_after_fork_total", "counter", "Connections used by a process that did not take them.",
+	 write_inherited, false},
+	{"pqlease_restarts_total", "counter", "Processes that vanished and came back.", write_restarts,
+	 false},
+	{"pqlease_leaks_total", "counter", "Connections that leaked, by kind and the line that took them.",
+	 write_leaks, false},
+	{"pqlease_suspects_total", "counter", "Connections suspected to have leaked, so far.", write_suspects,
+	 false},
 	{"pqlease_unleaked_total", "counter", "Suspects that came back.", write_returned_late, false},
 	{"pqlease_site_connections_open", "gauge", "Open connections by role and the line that took them.",
 	 write_site_open, false},
 	{"pqlease_finding_leases", "gauge", "Connections or attempts of a finding.", write_findings, false},
 	{"pqlease_processes_seen_total", "counter", "Processes that called libpq.", write_processes, false},
 	{"pqlease_processes_running", "gauge", "Of these, running.", write_running, false},
-	{"pqlease_records_lost_total", "counter", "What could not be recorded.", write_lost, false},
+	{"pqlease_events_dropped_total", "counter", "What could not be recorded.", write_lost, false},
 	{"pqlease_trust_ok", "gauge", "1 if nothing that findings depend on was lost.", write_trust, false},
 	{"pqlease_run_live", "gauge", "1 while the run goes on.", write_live, false},
 	{"db_pool_size", "gauge", "As db_client_connection_max.", write_alias_size, true},

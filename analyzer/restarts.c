@@ -1,4 +1,4 @@
-#include "analyzer/live/restarts.h"
+#include "analyzer/restarts.h"
 
 #include <math.h>
 #include <stdbool.h>

@@ -2,8 +2,8 @@
  * Processes that came back: one that vanished without an end of its own (killed, or nobody knows), and a later one of
  * the same role and program in its place. A loop that starts a program again and again is none.
  */
-#ifndef PQLEASE_ANALYZER_LIVE_RESTARTS_H
-#define PQLEASE_ANALYZER_LIVE_RESTARTS_H
+#ifndef PQLEASE_ANALYZER_RESTARTS_H
+#define PQLEASE_ANALYZER_RESTARTS_H
 
 #include <stddef.h>
 
