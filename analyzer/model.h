@@ -520,7 +520,7 @@ struct model {
 	uint64_t lost[MODEL_LOSS_COUNT];
 	size_t *moving_owners; /* owners of slots between two states: torn if the owner is gone */
 	size_t moving_count;
-	/* Query traffic was recorded by at least one process: without it all that tells of uses is unknown, never 0. */
+	/* At least one process followed the uses of its leases: else all that tells of uses is unknown, never 0. */
 	bool has_uses;
 };
 

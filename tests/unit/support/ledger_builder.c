@@ -126,6 +126,7 @@ uint32_t ledger_builder_process(struct ledger_builder *builder,
 	record->attached_ns = ledger_builder_at(process->attached);
 	record->ended_ns = process->ended > 0 ? ledger_builder_at(process->ended) : 0;
 	record->how_ended = process->how;
+	record->notes = LEDGER_NOTE_USES_OFF; /* none are made here */
 	record->word = (uint64_t)process->state << 56 | UINT64_C(1) << 32 | (uint32_t)process->pid;
 	return (uint32_t)number;
 }
