@@ -602,7 +602,11 @@ static void build_sites(struct building *building) {
 }
 
 static void resolve_frames(struct building *building, struct symbol_source *symbols) {
-	struct site_frames_namer namer = {building->arena, building->model, symbols, NULL};
+	struct site_frames_namer namer = {.arena = building->arena,
+					  .model = building->model,
+					  .symbols = symbols,
+					  .code = building->settings.code,
+					  .code_count = building->settings.code_count};
 	building->frames =
 		arena_array(building->arena, building->model->site_count, sizeof *building->frames);
 	for (uint32_t i = 0; i < building->model->site_count; i++)

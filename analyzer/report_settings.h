@@ -19,6 +19,7 @@ struct report_capacity {
 };
 
 struct server_reading;
+struct site_frames_code;
 
 struct report_settings {
 	const char *unrecorded_reason; /* a sentence, NULL: not known; shown if nothing was recorded */
@@ -26,6 +27,8 @@ struct report_settings {
 	int64_t limit; /* capacity of every pool without an entry in `capacities`; 0: not said */
 	const struct report_capacity *capacities;
 	size_t capacity_count;
+	const struct site_frames_code *code; /* whose code frames are, before what is known anyway */
+	size_t code_count;
 	const struct server_reading *server;        /* what the server said last; NULL: not asked */
 	const struct server_reading *server_before; /* what it said before the run; NULL: not asked then */
 };

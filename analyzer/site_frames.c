@@ -13,36 +13,40 @@ enum { INLINED_MAX = 32, IDENTITY_BYTES = 8192 };
 
 /* ---- Whose code ------------------------------------------------------------------------------- */
 
-enum code_where { CODE_MODULE, CODE_PATH, CODE_FUNCTION };
-
-static const struct {
-	enum site_frame_owner owner;
-	enum code_where where;
-	const char *pattern;
-} known_code[] = {
-#define CODE(owner, where, pattern) {SITE_FRAME_##owner, CODE_##where, pattern},
+static const struct site_frames_code known_code[] = {
+#define CODE(owner, where, pattern) {SITE_FRAME_##owner, SITE_FRAMES_##where, pattern},
 #include "analyzer/site_frames.def"
 #undef CODE
 };
 
-static const char *subject_of(const struct site_frame *frame, enum code_where where) {
+static const char *subject_of(const struct site_frame *frame, enum site_frames_where where) {
 	switch (where) {
-	case CODE_MODULE:
+	case SITE_FRAMES_MODULE:
 		return frame->module != NULL ? text_basename(frame->module) : NULL;
-	case CODE_PATH:
+	case SITE_FRAMES_PATH:
 		return frame->language == MODEL_NATIVE ? frame->module : frame->file;
 	default:
 		return frame->function;
 	}
 }
 
-static enum site_frame_owner owner_of(const struct site_frame *frame) {
-	for (size_t i = 0; i < sizeof known_code / sizeof known_code[0]; i++) {
-		const char *subject = subject_of(frame, known_code[i].where);
-		if (subject != NULL && fnmatch(known_code[i].pattern, subject, FNM_NOESCAPE) == 0)
-			return known_code[i].owner;
+/* The first of `code` that matches, NULL if none does. */
+static const struct site_frames_code *find_code(const struct site_frame *frame,
+						const struct site_frames_code *code, size_t count) {
+	for (size_t i = 0; i < count; i++) {
+		const char *subject = subject_of(frame, code[i].where);
+		if (subject != NULL && fnmatch(code[i].pattern, subject, FNM_NOESCAPE) == 0)
+			return &code[i];
 	}
-	return SITE_FRAME_APPLICATION;
+	return NULL;
+}
+
+static enum site_frame_owner owner_of(const struct site_frame *frame, const struct site_frames_code *own,
+				      size_t own_count) {
+	const struct site_frames_code *code = find_code(frame, own, own_count);
+	if (code == NULL)
+		code = find_code(frame, known_code, sizeof known_code / sizeof known_code[0]);
+	return code != NULL ? code->owner : SITE_FRAME_APPLICATION;
 }
 
 static bool is_informative(const struct site_frame *frame) {
@@ -139,7 +143,7 @@ static const struct site_frames_known *name_frame(struct site_frames_namer *name
 	entry->frames = arena_array(namer->arena, entry->count, sizeof *entry->frames);
 	memcpy(entry->frames, resolved, entry->count * sizeof *resolved);
 	for (size_t i = 0; i < entry->count; i++)
-		entry->frames[i].owner = owner_of(&entry->frames[i]);
+		entry->frames[i].owner = owner_of(&entry->frames[i], namer->code, namer->code_count);
 	HASH_ADD(hh, namer->known, key, sizeof key, entry);
 	return entry;
 }
@@ -225,7 +229,7 @@ void site_frames_resolve(struct site_frames *frames, struct site_frames_namer *n
 
 void site_frames_classify(struct site_frames *frames) {
 	for (size_t i = 0; i < frames->count; i++)
-		frames->frames[i].owner = owner_of(&frames->frames[i]);
+		frames->frames[i].owner = owner_of(&frames->frames[i], NULL, 0);
 	frames->is_fallback = false;
 	find_application_frame(frames);
 }

@@ -28,6 +28,15 @@ enum site_frame_owner {
 	SITE_FRAME_SYSTEM
 };
 
+enum site_frames_where { SITE_FRAMES_MODULE, SITE_FRAMES_PATH, SITE_FRAMES_FUNCTION };
+
+/* Whose code a frame is, as site_frames.def says it; a project's own ones come before those. */
+struct site_frames_code {
+	enum site_frame_owner owner;
+	enum site_frames_where where;
+	const char *pattern;
+};
+
 /* Strings are NULL where unknown, a line is 0. */
 struct site_frame {
 	enum model_language language;
@@ -60,6 +69,8 @@ struct site_frames_namer {
 	const struct model *model;
 	struct symbol_source *symbols; /* NULL: modules and offsets only */
 	struct site_frames_known *known;
+	const struct site_frames_code *code; /* of the project */
+	size_t code_count;
 };
 
 void site_frames_resolve(struct site_frames *frames, struct site_frames_namer *namer, uint32_t site);

@@ -128,6 +128,13 @@ static bool take_date(struct config_reading *reading, const struct yaml_node *va
 	return true;
 }
 
+/* For values that are looked at when their map is complete. */
+static bool take_node(struct config_reading *reading, const struct yaml_node *value, void *target) {
+	(void)reading;
+	*(const struct yaml_node **)target = value;
+	return true;
+}
+
 /* ---- The gate's own settings ---------------------------------------------------------------------- */
 
 /* A list of words, or one text with commas. */
@@ -162,18 +169,12 @@ struct limits {
 	const struct yaml_node *of[GATE_METRIC_COUNT];
 };
 
-static bool take_limit(struct config_reading *reading, const struct yaml_node *value, void *target) {
-	(void)reading;
-	*(const struct yaml_node **)target = value;
-	return true;
-}
-
-#define LIMIT_KEYS                                                                                         \
-	{"max-open", take_limit, offsetof(struct budget_entry, limits.of[GATE_MAX_OPEN])},                 \
-		{"max-utilization", take_limit,                                                            \
-		 offsetof(struct budget_entry, limits.of[GATE_MAX_UTILIZATION])},                          \
-		{"p95-acquire", take_limit, offsetof(struct budget_entry, limits.of[GATE_P95_ACQUIRE])}, { \
-		"max-hold", take_limit, offsetof(struct budget_entry, limits.of[GATE_MAX_HOLD])            \
+#define LIMIT_KEYS                                                                                        \
+	{"max-open", take_node, offsetof(struct budget_entry, limits.of[GATE_MAX_OPEN])},                 \
+		{"max-utilization", take_node,                                                            \
+		 offsetof(struct budget_entry, limits.of[GATE_MAX_UTILIZATION])},                         \
+		{"p95-acquire", take_node, offsetof(struct budget_entry, limits.of[GATE_P95_ACQUIRE])}, { \
+		"max-hold", take_node, offsetof(struct budget_entry, limits.of[GATE_MAX_HOLD])            \
 	}
 
 #define SELECTOR_KEYS                                                                        \
@@ -382,6 +383,69 @@ static bool take_thresholds(struct config_reading *reading, const struct yaml_no
 	return true;
 }
 
+/* ---- Whose code frames are ------------------------------------------------------------------------------ */
+
+struct code_entry {
+	const struct yaml_node *of[SITE_FRAME_SYSTEM + 1];
+};
+
+static bool parse_code(struct site_frames_code *code, const struct yaml_node *pattern) {
+	static const char *const names[] = {[SITE_FRAMES_MODULE] = "module:",
+					    [SITE_FRAMES_PATH] = "path:",
+					    [SITE_FRAMES_FUNCTION] = "function:"};
+	for (size_t i = 0; pattern->kind == YAML_VALUE && i < sizeof names / sizeof names[0]; i++) {
+		size_t length = strlen(names[i]);
+		if (strncmp(pattern->text, names[i], length) != 0 || pattern->text[length] == '\0')
+			continue;
+		code->where = (enum site_frames_where)i;
+		code->pattern = pattern->text + length;
+		return true;
+	}
+	return false;
+}
+
+static bool take_code_of(struct config_reading *reading, const struct yaml_node *list,
+			 enum site_frame_owner owner) {
+	struct report_settings *settings = reading->settings;
+	if (list->kind != YAML_LIST)
+		return refuse_value(reading, list, "a list of patterns");
+	struct site_frames_code *code =
+		arena_array(reading->arena, settings->code_count + list->count, sizeof *code);
+	if (settings->code_count > 0)
+		memcpy(code, settings->code, settings->code_count * sizeof *code);
+	settings->code = code;
+	for (const struct yaml_node *pattern = list->first; pattern != NULL; pattern = pattern->next) {
+		struct site_frames_code *next = &code[settings->code_count++];
+		next->owner = owner;
+		if (!parse_code(next, pattern))
+			return refuse_value(reading, pattern,
+					    "a pattern: function:PATTERN, module:PATTERN or path:PATTERN");
+	}
+	return true;
+}
+
+static bool take_code(struct config_reading *reading, const struct yaml_node *value, void *target) {
+#define CODE_KEY(name, owner) \
+	{ name, take_node, offsetof(struct code_entry, of[SITE_FRAME_##owner]) }
+	static const struct config_key keys[] = {CODE_KEY("application", APPLICATION),
+						 CODE_KEY("driver", DRIVER),
+						 CODE_KEY("pool", POOL),
+						 CODE_KEY("framework", FRAMEWORK),
+						 CODE_KEY("interpreter", INTERPRETER),
+						 CODE_KEY("system", SYSTEM),
+						 KEY_END};
+#undef CODE_KEY
+	struct code_entry entry = {{NULL}};
+	(void)target;
+	if (!take_map(reading, value, keys, &entry))
+		return false;
+	for (int owner = 0; owner <= SITE_FRAME_SYSTEM; owner++)
+		if (entry.of[owner] != NULL &&
+		    !take_code_of(reading, entry.of[owner], (enum site_frame_owner)owner))
+			return false;
+	return true;
+}
+
 /* ---- Suppressions --------------------------------------------------------------------------------------- */
 
 struct suppression_entry {
@@ -391,12 +455,6 @@ struct suppression_entry {
 	const char *module;
 	const char *file;
 };
-
-static bool take_node(struct config_reading *reading, const struct yaml_node *value, void *target) {
-	(void)reading;
-	*(const struct yaml_node **)target = value;
-	return true;
-}
 
 static bool take_stack(struct config_reading *reading, struct suppression_entry *entry) {
 	const struct yaml_node *stack = entry->stack;
@@ -499,6 +557,7 @@ bool gate_config_read(struct gate_config *config, struct gate_policy *policy,
 						 {"reserved", take_reserves, 0},
 						 {"capacity", take_capacities, 0},
 						 {"thresholds", take_thresholds, 0},
+						 {"code", take_code, 0},
 						 {"suppressions", take_suppressions, 0},
 						 {"only", take_only, 0},
 						 KEY_END};

@@ -674,6 +674,14 @@ def budgets_expectations_and_reserves_are_of_roles():
 
 
 @test
+def a_project_says_whose_code_frames_are():
+    own = write(os.path.join(scratch(), "c.yaml"), "code:\n  framework: ['function:charge_customer']\n")
+    out, _ = check_gate(RED, "--config", own, leaking_ledger())
+    check_in(" in main: ", out)
+    check("charge_customer" not in out, "the frame that is said to be a framework's is not blamed")
+
+
+@test
 def explain_says_where_everything_was_set():
     directory = scratch()
     write(os.path.join(directory, "known.baseline"), "")

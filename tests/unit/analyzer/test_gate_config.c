@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "analyzer/gate/gate_config.h"
+#include "analyzer/site_frames.h"
 
 static struct gate_policy policy;
 static struct gate_config config;
@@ -91,6 +92,19 @@ static void test_settings_of_reports(void **state) {
 	assert_string_equal("dir/c:5", policy.fail_on[1].source);
 }
 
+static void test_whose_code_frames_are(void **state) {
+	(void)state;
+	assert_true(read_text("code:\n  driver: ['module:libmydb.so*', 'function:my::*']\n"
+			      "  application: ['path:*/site-packages/ours/*']\n"));
+	assert_int_equal(3, settings.code_count);
+	assert_int_equal(SITE_FRAME_APPLICATION, settings.code[0].owner);
+	assert_int_equal(SITE_FRAMES_PATH, settings.code[0].where);
+	assert_string_equal("*/site-packages/ours/*", settings.code[0].pattern);
+	assert_int_equal(SITE_FRAME_DRIVER, settings.code[2].owner);
+	assert_int_equal(SITE_FRAMES_FUNCTION, settings.code[2].where);
+	assert_string_equal("my::*", settings.code[2].pattern);
+}
+
 static void test_faults_have_places(void **state) {
 	(void)state;
 	static const struct {
@@ -115,6 +129,9 @@ static void test_faults_have_places(void **state) {
 		{"capacity: [{role: x, connections: 0}]", "dir/c:1:12", "capacity of 0"},
 		{"thresholds: {long_held: 5}", "dir/c:1:25", "a time"},
 		{"thresholds: [long_held]", "dir/c:1:13", "a map"},
+		{"code: {shim: ['function:x']}", "dir/c:1:8", "unknown key 'shim'"},
+		{"code: {driver: 'function:x'}", "dir/c:1:16", "a list"},
+		{"code: {driver: ['libx.so']}", "dir/c:1:17", "a pattern"},
 		{"suppressions: [{reason: x, stack: []}]", "dir/c:1:35", "frames"},
 		{"suppressions: [{reason: '', kind: x}]", "dir/c:1:25", "a text"},
 		{"suppressions: [{reason: x, file: a, function: b}]", "dir/c:1:16", "enough"},
@@ -140,6 +157,7 @@ int main(void) {
 		cmocka_unit_test_teardown(test_nothing_is_the_default, release),
 		cmocka_unit_test_teardown(test_budgets, release),
 		cmocka_unit_test_teardown(test_settings_of_reports, release),
+		cmocka_unit_test_teardown(test_whose_code_frames_are, release),
 		cmocka_unit_test_teardown(test_faults_have_places, release),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -98,7 +98,8 @@ static void add_script(const char *file, const char *function, uint32_t line) {
 }
 
 static void resolve(void) {
-	struct site_frames_namer namer = {&model.arena, &model, (struct symbol_source *)&model, NULL};
+	struct site_frames_namer namer = {
+		.arena = &model.arena, .model = &model, .symbols = (struct symbol_source *)&model};
 	site_frames_resolve(&result, &namer, 0);
 	site_frames_namer_release(&namer);
 }
