@@ -102,8 +102,9 @@ static const char *const loop_names[] = {"Perl_runops_standard", "Perl_runops_de
 static const char *const running_names[] = {
 	"perl_run",          "perl_parse", "perl_destruct", "Perl_call_sv", "Perl_runops_standard",
 	"Perl_runops_debug", NULL};
-static const char *const ending_names[] = {"perl_destruct", NULL};
-static struct script_functions loop, running, ending;
+static const char *const ending_names[] = {"Perl_my_exit", "Perl_my_failure_exit", NULL};
+static const char *const destroying_names[] = {"perl_destruct", NULL};
+static struct script_functions loop, running, ending, destroying;
 
 static _Atomic bool is_proved;
 
@@ -356,14 +357,23 @@ static bool is_destroying(struct script_memory *memory, uintptr_t stackinfo) {
 	return false;
 }
 
+static bool is_on(const struct script_functions *functions, const struct stack *native) {
+	return script_functions_on(functions, native) < native->count;
+}
+
+/* What the program's own blocks of END do is its own doing; what falls out of scope when exit() leaves it is not. */
+static bool is_ending(const struct interpreter *interpreter, const struct stack *native) {
+	if (perl.has_phase && interpreter->phase != PHASE_RUN)
+		return interpreter->phase == PHASE_DESTRUCT;
+	return is_on(&ending, native) || is_on(&destroying, native);
+}
+
 static uint32_t state_of_perl(const struct stack *native) {
 	struct script_memory memory = {0};
 	struct interpreter interpreter;
-	uint32_t flags = script_functions_on(&ending, native) < native->count ? SCRIPT_FINALIZING : 0;
 	if (!find_interpreter(&memory, native, &interpreter))
-		return flags | SCRIPT_WITHOUT_FRAMES;
-	if (interpreter.phase > PHASE_RUN)
-		flags |= SCRIPT_FINALIZING;
+		return SCRIPT_WITHOUT_FRAMES | (is_on(&destroying, native) ? SCRIPT_FINALIZING : 0);
+	uint32_t flags = is_ending(&interpreter, native) ? SCRIPT_FINALIZING : 0;
 	if (is_destroying(&memory, interpreter.stackinfo))
 		flags |= SCRIPT_IN_DEALLOCATION;
 	return flags;
@@ -424,6 +434,7 @@ static enum ledger_script_reading open_perl(const struct link_map *object,
 	script_functions_find(&loop, object, loop_names);
 	script_functions_find(&running, object, running_names);
 	script_functions_find(&ending, object, ending_names);
+	script_functions_find(&destroying, object, destroying_names);
 	return LEDGER_SCRIPT_OFFSETS;
 }
 

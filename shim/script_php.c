@@ -8,6 +8,7 @@
  */
 #include <stdatomic.h>
 #include <stddef.h>
+#include <strings.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -243,23 +244,27 @@ static enum script_code classify_php(uintptr_t pc) {
 
 /* ---- State -------------------------------------------------------------------------------------------------------------- */
 
+static bool is_destructor(struct script_memory *memory, uintptr_t function) {
+	static const char name[] = "__destruct";
+	struct names names = names_of(memory, function);
+	return names.scope.length_bytes > 0 && names.function.length_bytes == sizeof name - 1 &&
+		strncasecmp(names.function.bytes, name, sizeof name - 1) == 0;
+}
+
 /* While a script runs, the outermost frame is the script itself. A request that is being shut down has lost it; what still
- * runs are destructors and the functions that were registered for it. */
+ * runs are the functions that the program registered for that, which are its own doing, and destructors. */
 static uint32_t state_of_chain(struct script_memory *memory, uintptr_t globals) {
 	uintptr_t execute = script_memory_word(memory, globals + GLOBALS_CURRENT);
-	uint32_t flags = SCRIPT_FINALIZING | SCRIPT_WITHOUT_FRAMES;
-	for (uint32_t i = 0; execute; i++) {
+	uintptr_t outermost = 0;
+	for (uint32_t i = 0; execute && i < STEPS_MAX; i++) {
 		uintptr_t function = script_memory_word(memory, execute + EXECUTE_FUNCTION);
-		bool is_script =
-			function && is_script_type(script_memory_u8(memory, function + FUNCTION_TYPE));
-		if (is_script)
-			flags &= ~(uint32_t)SCRIPT_WITHOUT_FRAMES;
-		if (i == STEPS_MAX ||
-		    (is_script && script_memory_word(memory, function + FUNCTION_NAME) == 0))
-			return 0;
+		if (function && is_script_type(script_memory_u8(memory, function + FUNCTION_TYPE)))
+			outermost = function;
 		execute = script_memory_word(memory, execute + EXECUTE_PREVIOUS);
 	}
-	return flags;
+	if (outermost == 0)
+		return SCRIPT_FINALIZING | SCRIPT_WITHOUT_FRAMES;
+	return execute == 0 && is_destructor(memory, outermost) ? SCRIPT_FINALIZING : 0;
 }
 
 static uint32_t state_of_php(const struct stack *native) {

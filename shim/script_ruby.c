@@ -269,19 +269,72 @@ static enum script_code classify_ruby(uintptr_t pc) {
 
 /* ---- State ------------------------------------------------------------------------------------------------------------- */
 
-/* A Ruby thread without Ruby code: what is left when the program is over is being freed. The collector is asked about by
- * the thread that holds the GVL only; of another's it knows nothing. */
+/* The collector's own functions have no names outside, but one object file: what lies between those of it that do. */
+static const char *const collector_names[] = {"rb_gc_start",
+					      "rb_gc_mark",
+					      "rb_gc_stat",
+					      "rb_define_finalizer",
+					      "rb_gc_register_address",
+					      "rb_during_gc",
+					      "rb_gc_adjust_memory_usage",
+					      NULL};
+#define COLLECTOR_BYTES_MAX (UINT32_C(512) << 10)
+
+static struct {
+	uintptr_t start;
+	uintptr_t end;
+	uintptr_t object_start;
+	uintptr_t object_end;
+} collector;
+
+static void find_collector(const struct link_map *object) {
+	struct script_functions named;
+	struct dl_find_object found;
+	memset(&collector, 0, sizeof collector);
+	script_functions_find(&named, object, collector_names);
+	if (named.count < 4 || !loader_find((const void *)object->l_ld, &found))
+		return;
+	uintptr_t start = UINTPTR_MAX, end = 0;
+	for (uint32_t i = 0; i < named.count; i++) {
+		start = named.function[i].start < start ? named.function[i].start : start;
+		end = named.function[i].end > end ? named.function[i].end : end;
+	}
+	if (end - start > COLLECTOR_BYTES_MAX)
+		return;
+	collector.start = start;
+	collector.end = end;
+	collector.object_start = (uintptr_t)found.dlfo_map_start;
+	collector.object_end = (uintptr_t)found.dlfo_map_end;
+}
+
+/* An object is freed when the collector calls the driver; a method of the driver is called by the loop. */
+static bool is_freed_by_collector(const struct stack *native) {
+	uint32_t i = 0;
+	while (i < native->count &&
+	       (native->pc[i] <= collector.object_start || native->pc[i] > collector.object_end))
+		i++;
+	return i < native->count && native->pc[i] > collector.start && native->pc[i] <= collector.end;
+}
+
+/* A Ruby thread without Ruby code: what is left when the program is over is being freed. */
+static bool is_over(const struct stack *native) {
+	value frames[ASKED_MAX];
+	int lines[ASKED_MAX];
+	if (ruby.is_collecting())
+		return script_functions_on(&loop, native) == native->count && !native->is_truncated;
+	int count = ruby.frames(0, ASKED_MAX, frames, lines);
+	for (int i = 0; i < count; i++)
+		if (is_script(frames[i], lines[i]))
+			return false;
+	return count < (int)ASKED_MAX;
+}
+
+/* The collector is asked about by the thread that holds the GVL only; of another's it knows nothing. */
 static uint32_t state_of_ruby(const struct stack *native) {
-	value frame;
-	int line;
 	if (!*ruby.machine || !ruby.is_ruby_thread())
 		return SCRIPT_WITHOUT_FRAMES;
-	bool is_collecting = ruby.is_collecting();
-	bool is_ending = is_collecting
-		? script_functions_on(&loop, native) == native->count && !native->is_truncated
-		: ruby.frames(0, 1, &frame, &line) == 0;
-	uint32_t flags = is_ending ? SCRIPT_FINALIZING | SCRIPT_WITHOUT_FRAMES : 0;
-	if (is_collecting && ruby.has_lock())
+	uint32_t flags = is_over(native) ? SCRIPT_FINALIZING | SCRIPT_WITHOUT_FRAMES : 0;
+	if ((ruby.is_collecting() && ruby.has_lock()) || is_freed_by_collector(native))
 		flags |= SCRIPT_IN_COLLECTOR | SCRIPT_IN_DEALLOCATION;
 	return flags;
 }
@@ -323,6 +376,7 @@ static enum ledger_script_reading open_ruby(const struct link_map *object,
 	script_memory_append(version, SCRIPT_VERSION_BYTES, (struct script_bytes){own, strnlen(own, 16)});
 	ruby.has_length_first = own[3] != '.' || own[2] >= '2';
 	script_functions_find(&loop, object, loop_names);
+	find_collector(object);
 	return find_functions(object) ? LEDGER_SCRIPT_FUNCTIONS : LEDGER_SCRIPT_UNKNOWN_BUILD;
 }
 
