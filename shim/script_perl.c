@@ -104,7 +104,9 @@ static const char *const running_names[] = {
 	"Perl_runops_debug", NULL};
 static const char *const ending_names[] = {"Perl_my_exit", "Perl_my_failure_exit", NULL};
 static const char *const destroying_names[] = {"perl_destruct", NULL};
-static struct script_functions loop, running, ending, destroying;
+static const char *const leaving_names[] = {"Perl_pp_leave", NULL};
+static const char *const program_names[] = {"perl_run", NULL};
+static struct script_functions loop, running, ending, destroying, leaving, program;
 
 static _Atomic bool is_proved;
 
@@ -361,6 +363,17 @@ static bool is_on(const struct script_functions *functions, const struct stack *
 	return script_functions_on(functions, native) < native->count;
 }
 
+/* The program has run off its end: the outermost loop leaves the outermost block, and what lives there falls. */
+static bool is_leaving(struct script_memory *memory, uintptr_t stackinfo, const struct stack *native) {
+	uint32_t run = script_functions_on(&program, native);
+	if (run == native->count || run < 2 || !script_functions_hold(&loop, native->pc[run - 1]) ||
+	    !script_functions_hold(&leaving, native->pc[run - 2]))
+		return false;
+	for (uintptr_t next; (next = next_stackinfo(memory, stackinfo)) != 0;)
+		stackinfo = next;
+	return script_memory_u32(memory, stackinfo + STACKINFO_INDEX) == 0;
+}
+
 /* What the program's own blocks of END do is its own doing; what falls out of scope when exit() leaves it is not. */
 static bool is_ending(const struct interpreter *interpreter, const struct stack *native) {
 	if (perl.has_phase && interpreter->phase != PHASE_RUN)
@@ -373,7 +386,8 @@ static uint32_t state_of_perl(const struct stack *native) {
 	struct interpreter interpreter;
 	if (!find_interpreter(&memory, native, &interpreter))
 		return SCRIPT_WITHOUT_FRAMES | (is_on(&destroying, native) ? SCRIPT_FINALIZING : 0);
-	uint32_t flags = is_ending(&interpreter, native) ? SCRIPT_FINALIZING : 0;
+	bool is_over = is_ending(&interpreter, native) || is_leaving(&memory, interpreter.stackinfo, native);
+	uint32_t flags = is_over ? SCRIPT_FINALIZING : 0;
 	if (is_destroying(&memory, interpreter.stackinfo))
 		flags |= SCRIPT_IN_DEALLOCATION;
 	return flags;
@@ -435,6 +449,8 @@ static enum ledger_script_reading open_perl(const struct link_map *object,
 	script_functions_find(&running, object, running_names);
 	script_functions_find(&ending, object, ending_names);
 	script_functions_find(&destroying, object, destroying_names);
+	script_functions_find(&leaving, object, leaving_names);
+	script_functions_find(&program, object, program_names);
 	return LEDGER_SCRIPT_OFFSETS;
 }
 

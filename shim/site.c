@@ -5,7 +5,7 @@
 #include "shim/stack.h"
 #include "shim/stack_table.h"
 
-#define RELEASE_FRAMES 16u
+#define RELEASE_FRAMES 24u /* an interpreter's destructors call each other for a while */
 
 static uint32_t site_within(const struct recording *now, const void *caller, uint32_t depth,
 			    struct stack *stack, struct script_stack *script) {
@@ -28,7 +28,7 @@ uint32_t site_here(const struct recording *now, const void *caller) {
 	return site_capture(now, caller, &stack, &script);
 }
 
-/* Who releases is near: half the stack says it, in half the time. */
+/* Who releases is near: a part of the stack says it, in a part of the time. */
 uint32_t site_of_release(const struct recording *now, const void *caller, struct script_state *state) {
 	struct stack stack;
 	struct script_stack script;

@@ -140,6 +140,69 @@ def without_native_frames():
         take_php(PHP_KINDS, env={"PQLEASE_STACK_DEPTH": depth})
 
 
+# --- Who released it -----------------------------------------------------------------------------------------------------
+
+
+RUBY_ENDINGS = (
+    ("order.finish", "by_program", 0),
+    ("k = order; at_exit { k.finish }", "by_program", 0),
+    ("def f = (order; nil)\n20.times { f }; GC.start; 100.times { +'x' }; GC.start", "collector", 0),
+    ("$k = order", "at_exit", 0),
+    ("k = order; exit(0)", "at_exit", 0),
+    ("$k = order; exit!(0)", "never", 1),
+    ("$k = order; $stdout.flush; exec('/bin/true')", "never", 1),
+)
+PHP_ENDINGS = (
+    ("pg_close(order());", "by_program", 0),
+    ("$k = order(); register_shutdown_function(function () { pg_close($GLOBALS['k']); });", "by_program", 0),
+    ("class D { public $c; function __destruct() { pg_close($this->c); } } $d = new D; $d->c = order(); unset($d);",
+     "by_program", 0),
+    ("$p = new PDO('pgsql:'); $p = null;", "dropped", 0),
+    ("function f() { $p = new PDO('pgsql:'); } f();", "dropped", 0),
+    ("class K { public $k; public $p; } $a = new K; $a->k = $a; $a->p = new PDO('pgsql:'); unset($a); "
+     "gc_collect_cycles();", "collector", 0),
+    ("$k = order();", "at_exit", 0),
+    ("$p = new PDO('pgsql:'); exit(0);", "at_exit", 0),
+    ("pg_pconnect('');", "at_exit", 0),
+    ("class D { public $c; function __destruct() { pg_close($this->c); } } $d = new D; $d->c = order();", "at_exit", 0),
+    ("$k = order(); posix_kill(posix_getpid(), 9);", "never", 1),
+    ("$k = order(); pcntl_exec('/bin/true');", "never", 1),
+)
+
+
+def check_ending(argv, program, how, abandoned):
+    db = cluster.fresh_database()
+    run = same_behaviour(argv, db=db)
+    check_released(run.report(), db, program, how, abandoned)
+
+
+@test
+def ruby_tells_who_released_it():
+    for text, how, abandoned in RUBY_ENDINGS:
+        if how == "collector":
+            continue
+        check_ending([RUBY, "-e", "require 'pg'\ndef order = PG.connect\n" + text], text, how, abandoned)
+
+
+@test
+def ruby_tells_what_its_collector_released():
+    """The last objects may still be seen on the stack: they live until the end."""
+    text = [ending[0] for ending in RUBY_ENDINGS if ending[1] == "collector"][0]
+    db = cluster.fresh_database()
+    parsed = run_with_shim([RUBY, "-e", "require 'pg'\ndef order = PG.connect\n" + text], db=db).report()
+    check_sessions(parsed, db)
+    released = {name: sum(site["released"][name] for site in parsed["sites"]) for name in parsed["sites"][0]["released"]}
+    check_equal(20, released["collector"] + released["at_exit"], "released: %r" % released)
+    check(released["collector"] >= 10, "released: %r" % released)
+
+
+@test
+def php_tells_who_released_it():
+    for text, how, abandoned in PHP_ENDINGS:
+        check_ending([PHP, "-r", "function order() { return pg_connect('', PGSQL_CONNECT_FORCE_NEW); } " + text], text,
+                     how, abandoned)
+
+
 # --- Stress ------------------------------------------------------------------------------------------------------------
 
 

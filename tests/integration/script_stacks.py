@@ -9,7 +9,7 @@ import os
 
 from pqlease_test import check, check_equal, check_server_agrees, run_with_shim
 
-__all__ = ["check_stacks", "frames_of", "only_driver_above", "printed_stacks", "recorded_stacks", "take_places"]
+__all__ = ["check_released", "check_stacks", "frames_of", "only_driver_above", "printed_stacks", "recorded_stacks", "take_places"]
 
 
 def frames_of(site, language):
@@ -80,3 +80,14 @@ def take_places(argv, db, language, drivers, depth=64, env=None, status=0):
     check_equal([], [reason for reason in parsed["trust"]["reasons"] if "frames" in reason], "reasons")
     check_server_agrees(parsed, db)
     return run, parsed
+
+
+def check_released(parsed, db, program, how, abandoned, count=1):
+    """All connections of a program were released in one way; the server saw as many abandoned as it left."""
+    counts = db.sessions()
+    check_equal(counts.sessions, parsed["totals"]["established"], "connections of %r" % program)
+    check_equal(abandoned, counts.sessions_abandoned, "the server's abandoned sessions of %r" % program)
+    released = collections.Counter()
+    for site in parsed["sites"]:
+        released.update({name: number for name, number in site["released"].items() if number})
+    check_equal({how: count}, dict(released), "who released it in %r" % program)
