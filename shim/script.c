@@ -70,7 +70,8 @@ uint64_t script_mix_bytes(uint64_t hash, const void *bytes, size_t length_bytes)
 		other = script_mix(other, load_word(at + 8));
 	}
 	uint64_t rest[2] = {0, 0};
-	memcpy(rest, at, left);
+	if (left > 0) /* else there may be no bytes at all */
+		memcpy(rest, at, left);
 	return script_mix(script_mix(hash, rest[0]), script_mix(other, rest[1]));
 }
 
