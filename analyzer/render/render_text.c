@@ -382,19 +382,24 @@ static void print_unmatched(struct text_page *page, const struct report_unmatche
 		unmatched->why);
 }
 
+/* "15.20 (Debian 15.20-0+deb12u1)" without its second half. */
+static const char *short_version(struct text_page *page, const char *version) {
+	return version != NULL ? arena_copy(&page->arena, version, strcspn(version, " ")) : "?";
+}
+
 static void print_server(struct text_rendering *rendering) {
 	struct text_page *page = &rendering->page;
 	const struct report_server *server = rendering->report->server;
 	if (server == NULL)
 		return;
 	text_page_line(page, TEXT_PAGE_HEADING, "Server", "%s", "");
-	text_page_line(
-		page, TEXT_PAGE_PLAIN, "  ",
-		"version %s, max_connections %s, %s of them reserved%s%s; %s client sessions now",
-		text_page_fit(page, server->version, 24), text_page_count(page, server->max_connections),
-		text_page_count(page, server->reserved), limit_of(page, "role limit", server->role_limit),
-		limit_of(page, "database limit", server->database_limit),
-		text_page_count(page, server->clients));
+	text_page_line(page, TEXT_PAGE_PLAIN, "  ",
+		       "version %s, max_connections %s, %s of them reserved%s%s; %s client sessions now",
+		       short_version(page, server->version), text_page_count(page, server->max_connections),
+		       text_page_count(page, server->reserved),
+		       limit_of(page, "role limit", server->role_limit),
+		       limit_of(page, "database limit", server->database_limit),
+		       text_page_count(page, server->clients));
 	text_page_wrapped(page, server->agrees == 0 ? TEXT_PAGE_BAD : TEXT_PAGE_PLAIN, "  ", 2,
 			  server->message);
 	size_t limit = list_limit(rendering, server->unmatched_count);
