@@ -16,6 +16,7 @@
 #include "analyzer/doctor/diagnosis.h"
 #include "analyzer/ledger_keeper.h"
 #include "analyzer/options.h"
+#include "analyzer/preload_environment.h"
 #include "analyzer/report_command.h"
 #include "analyzer/shim_path.h"
 #include "analyzer/target.h"
@@ -151,88 +152,9 @@ static int report_start_failure(const char *command, int error) {
 
 /* ---- COMMAND's environment ------------------------------------------------------------------------------- */
 
-static bool is_shim_preloaded(void) {
-	const char *entry = getenv("LD_PRELOAD");
-	while (entry && *entry) {
-		size_t length = strcspn(entry, " :");
-		if (shim_path_is_shim(entry, length))
-			return true;
-		entry += length;
-		entry += strspn(entry, " :");
-	}
-	return false;
-}
-
-/* The LD_PRELOAD of our caller without any shim, behind ours if `shim_path` is not NULL. Owned by the caller. */
-static char *preload_list(const char *shim_path) {
-	const char *entry = getenv("LD_PRELOAD");
-	size_t size_bytes = (entry ? strlen(entry) : 0) + PATH_MAX + 2;
-	char *list = calloc(1, size_bytes);
-	if (!list)
-		return NULL;
-	if (shim_path)
-		strcpy(list, shim_path);
-	while (entry && *entry) {
-		size_t length = strcspn(entry, " :");
-		if (length > 0 && !shim_path_is_shim(entry, length)) {
-			strcat(list, *list ? ":" : "");
-			strncat(list, entry, length);
-		}
-		entry += length;
-		entry += strspn(entry, " :");
-	}
-	return list;
-}
-
-struct variable {
-	const char *name;
-	const char *value; /* NULL: leave it alone; "": remove it */
-};
-
-static const struct variable *find_variable(const struct variable *changes, const char *entry) {
-	for (; changes->name; changes++) {
-		size_t length = strlen(changes->name);
-		if (changes->value && strncmp(entry, changes->name, length) == 0 && entry[length] == '=')
-			return changes;
-	}
-	return NULL;
-}
-
-/* A copy of our environment with `changes` (ended by a NULL name), in one block that is the caller's to
- * free. Our own stays as it is. */
-static char **changed_environment(const struct variable *changes) {
-	size_t count = 1;
-	size_t text_bytes = 0;
-	for (char **entry = environ; entry && *entry; entry++)
-		count++;
-	for (const struct variable *change = changes; change->name; change++, count++)
-		text_bytes += strlen(change->name) + strlen(change->value ? change->value : "") + 2;
-	char **environment = calloc(1, count * sizeof *environment + text_bytes);
-	if (!environment)
-		return NULL;
-	char **at = environment;
-	char *text = (char *)(environment + count);
-	for (char **entry = environ; entry && *entry; entry++)
-		if (!find_variable(changes, *entry))
-			*at++ = *entry;
-	for (; changes->name; changes++)
-		if (changes->value && *changes->value) {
-			*at++ = text;
-			text += sprintf(text, "%s=%s", changes->name, changes->value) + 1;
-		}
-	return environment;
-}
-
 static char **command_environment(const struct run_plan *plan, const char *ledger_path) {
 	bool is_tolerant = target_tolerates_preload(&plan->target);
-	char *preload = preload_list(is_tolerant ? plan->shim.path : NULL);
-	const struct variable changes[] = {{"LD_PRELOAD", preload},
-					   {"PQLEASE_LEDGER", ledger_path},
-					   {"PQLEASE_ROLE", plan->role},
-					   {NULL, NULL}};
-	char **environment = changed_environment(changes);
-	free(preload);
-	return environment;
+	return preload_environment_of(is_tolerant ? plan->shim.path : NULL, ledger_path, plan->role);
 }
 
 /* ---- Inside another run ------------------------------------------------------------------------------------ */
@@ -240,7 +162,7 @@ static char **command_environment(const struct run_plan *plan, const char *ledge
 static bool is_inside_live_run(const struct run_plan *plan) {
 	struct ledger_keeper_glance glance;
 	const char *outer = getenv("PQLEASE_LEDGER");
-	if (plan->ledger_path || plan->is_checked || !outer || !*outer || !is_shim_preloaded())
+	if (plan->ledger_path || plan->is_checked || !outer || !*outer || !preload_environment_is_shim_on())
 		return false;
 	ledger_keeper_glance(&glance, outer);
 	return glance.is_run_alive;
@@ -249,10 +171,10 @@ static bool is_inside_live_run(const struct run_plan *plan) {
 /* Nothing is left for us to wait for: an outer run records and reports, or nobody does. */
 static int become_command(const struct run_plan *plan) {
 	bool is_tolerant = target_tolerates_preload(&plan->target);
-	char *preload = is_tolerant ? NULL : preload_list(NULL);
-	const struct variable changes[] = {
+	char *preload = is_tolerant ? NULL : preload_environment_list(NULL);
+	const struct preload_variable changes[] = {
 		{"LD_PRELOAD", preload}, {"PQLEASE_ROLE", plan->role}, {NULL, NULL}};
-	char **environment = changed_environment(changes);
+	char **environment = preload_environment_changed(changes);
 	free(preload);
 	if (environment)
 		execvpe(plan->command[0], plan->command, environment);

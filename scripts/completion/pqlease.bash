@@ -9,6 +9,7 @@ _pqlease() {
 		[who]="--json --help --version"
 		[doctor]="--help --version"
 		[diff]="--base --format=text --format=json -o --color= --help --version"
+		[drill]="--waves --parallel --runs --delay -o --role --color= --help --version"
 		[export]="--format=pprof --format=folded --format=speedscope --format=trace --format=csv -o --help --version"
 		[ls]="--prune --dir --help --version"
 	)
@@ -17,7 +18,7 @@ _pqlease() {
 		mapfile -t COMPREPLY < <(compgen -W "${!options[*]} --help --version" -- "$current")
 		return
 	fi
-	if [[ $command == run || $command == doctor ]]; then
+	if [[ $command == run || $command == doctor || $command == drill ]]; then
 		for ((i = 2; i < COMP_CWORD; i++)); do
 			# Behind -- the command's own completion takes over.
 			[[ ${COMP_WORDS[i]} == -- ]] && declare -F _command_offset >/dev/null && _command_offset $((i + 1)) && return
