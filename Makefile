@@ -283,7 +283,7 @@ model: ## check the protocol of lease slots, and that broken variants of it are 
 STORM_OBJS := $(patsubst %,$(BUILD)/%.o,$(wildcard tests/evaluate/storm*.c))
 HOSTILE_OBJS := $(patsubst %,$(BUILD)/%.o,tests/evaluate/hostile.c tests/fuzz/fuzz.c tests/fuzz/ledger_changes.c)
 EVALUATE_PROGRAMS := $(BUILD)/tests/evaluate/storm $(BUILD)/tests/evaluate/hostile
-TSAN_TESTS = ledger_slots ledger_intern ledger_totals ledger_processes conn_table lease
+TSAN_TESTS = ledger_slots ledger_intern ledger_totals ledger_processes conn_table lease use
 
 .PHONY: evaluate
 evaluate: all $(FIXTURES) $(EVALUATE_PROGRAMS) ## kill storm, soak and hostile files at length, races and memory by valgrind (minutes)
