@@ -244,7 +244,7 @@ $(OBSERVER): tests/audit/pq_audit.c Makefile
 
 # --- Models and benchmarks ----------------------------------------------------------------------
 
-BENCH_PROGRAMS := $(patsubst %,$(BUILD)/tests/bench/%,connect_cost first_call contention hold spawn_cost query_host)
+BENCH_PROGRAMS := $(patsubst %,$(BUILD)/tests/bench/%,connect_cost query_cost first_call contention hold spawn_cost query_host)
 BENCH_LIBRARIES := $(patsubst %,$(BUILD)/tests/bench/%,null_shim.so empty_shim.so query_plugin.so fake/libpq.so.5)
 BENCH_BIG := $(BUILD)/tests/bench/$(if $(QUICK),small_program,big_program)
 BENCH_BIG_PARTS := 0 1 2 3 4 5 6 7

@@ -491,6 +491,8 @@ static void read_pools(struct reading *reading) {
 		struct model_pool *pool = &model->pools[i];
 		read_pool(reading, i, pool);
 		model->has_uses |= pool->totals.counter[MODEL_USES_ENDED] > 0;
+		if (pool->totals.in_use_peak > model->run.in_use_peak)
+			model->run.in_use_peak = pool->totals.in_use_peak;
 		uint32_t first = first_equal(&seen, &model->arena, i == MODEL_POOL_OTHER ? 0 : pool_key(pool),
 					     (uint32_t)i);
 		reading->same_pool[i] = first;

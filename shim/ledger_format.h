@@ -274,7 +274,8 @@ struct ledger_header {
 	struct ledger_histogram phase_time[LEDGER_PHASE_COUNT];
 	_Atomic int64_t open; /* gauge for the peak of the whole run */
 	_Atomic int64_t open_peak;
-	_Atomic int64_t in_use;
+	_Atomic int64_t
+		in_use; /* counts from the second pool on: the peak is this one's or the highest of a pool */
 	_Atomic int64_t in_use_peak;
 	_Atomic uint64_t lease_hint;       /* slot number where a search may start */
 	_Atomic uint64_t process_hint;     /* record number where a search may start */
@@ -472,7 +473,8 @@ enum ledger_lease_flag {
 	LEDGER_LEASE_GSS = 1u << 8,
 	LEDGER_LEASE_FINISHED_ELSEWHERE = 1u << 9, /* a forked child called PQfinish: the session is over */
 	LEDGER_LEASE_LEFT = 1u << 10,          /* of a FREE slot: counted as unreleased, until it is reused */
-	LEDGER_LEASE_IN_USE = 1u << 11,        /* counted in the gauges in_use */
+	LEDGER_LEASE_IN_USE = 1u << 11,        /* counted in the pool's gauge in_use */
+	LEDGER_LEASE_IN_USE_RUN = 1u << 15,    /* and in the run's */
 	LEDGER_LEASE_BROKEN = 1u << 12,        /* the server ended the session, or the network did */
 	LEDGER_LEASE_LEFT_ORPHANED = 1u << 14, /* with LEFT: as LEDGER_LEFT_ORPHANED, else LEDGER_LEFT_OPEN */
 	/* Of struct ledger_use only. */
@@ -481,7 +483,7 @@ enum ledger_lease_flag {
 #define LEDGER_LEASE_LEFT_HOW_SHIFT 24u /* enum ledger_how_ended of LEDGER_LEASE_LEFT */
 #define LEDGER_LEASE_USE_FLAGS                                                                    \
 	(LEDGER_LEASE_DEDICATED | LEDGER_LEASE_IN_TRANSACTION | LEDGER_LEASE_TRANSACTION_FAILED | \
-	 LEDGER_LEASE_ACTIVE | LEDGER_LEASE_IN_USE | LEDGER_LEASE_BROKEN)
+	 LEDGER_LEASE_ACTIVE | LEDGER_LEASE_IN_USE | LEDGER_LEASE_IN_USE_RUN | LEDGER_LEASE_BROKEN)
 };
 
 /*

@@ -133,7 +133,8 @@ static void fold_slots(struct ledger_header *ledger, uint32_t process, bool are_
 	uint64_t used = atomic_load_explicit(&section->used, memory_order_relaxed);
 	for (uint64_t number = 0; number < used && number < section->capacity; number++) {
 		struct ledger_lease *lease = ledger_unit(ledger, LEDGER_LEASES, number);
-		struct ledger_slot slot = {ledger, lease ? atomic_load(&lease->word) : 0, (uint32_t)number};
+		struct ledger_slot slot = {ledger, lease ? atomic_load(&lease->word) : 0, (uint32_t)number,
+					   lease};
 		if ((uint32_t)slot.word != process + 1)
 			continue;
 		enum ledger_lease_state state = ledger_slot_state(&slot);

@@ -25,10 +25,6 @@ static uint64_t generation_of(uint64_t word) {
 	return word >> 32 & 0xffffff;
 }
 
-struct ledger_lease *ledger_slot_lease(const struct ledger_slot *slot) {
-	return ledger_unit(slot->ledger, LEDGER_LEASES, slot->number);
-}
-
 enum ledger_lease_state ledger_slot_state(const struct ledger_slot *slot) {
 	return state_of(slot->word);
 }
@@ -47,6 +43,7 @@ static bool claim(struct ledger_slot *slot, uint32_t number, uint32_t process) {
 	memset((char *)lease + sizeof lease->word, 0, sizeof *lease - sizeof lease->word);
 	slot->number = number;
 	slot->word = claimed;
+	slot->lease = lease;
 	return true;
 }
 
@@ -128,8 +125,8 @@ bool ledger_slot_find(struct ledger_slot *slot, struct ledger_header *ledger, ui
 	struct ledger_lease *lease = ledger_unit(ledger, LEDGER_LEASES, number);
 	if (!lease)
 		return false;
-	*slot = (struct ledger_slot){ledger, atomic_load_explicit(&lease->word, memory_order_acquire),
-				     number};
+	*slot = (struct ledger_slot){ledger, atomic_load_explicit(&lease->word, memory_order_acquire), number,
+				     lease};
 	return (slot->word << 8) == (word << 8) && is_findable(state_of(slot->word));
 }
 

@@ -295,10 +295,25 @@ void ledger_add_attempt(const struct ledger_account *account, bool has_failed, u
 
 /* ---- Uses in progress --------------------------------------------------------------------------------- */
 
-void ledger_add_in_use(const struct ledger_account *account, int change) {
+/* The entry for what has no pool of its own is always there. */
+static bool has_pools(struct ledger_header *ledger) {
+	return atomic_load_explicit(&ledger->section[LEDGER_POOLS].used, memory_order_relaxed) > 2;
+}
+
+uint32_t ledger_add_in_use(const struct ledger_account *account) {
 	struct ledger_totals *pool = &account_pool(account)->totals;
-	change_gauge(&account->ledger->in_use, &account->ledger->in_use_peak, change);
-	change_gauge(&pool->in_use, &pool->in_use_peak, change);
+	change_gauge(&pool->in_use, &pool->in_use_peak, 1);
+	if (!has_pools(account->ledger))
+		return LEDGER_LEASE_IN_USE;
+	change_gauge(&account->ledger->in_use, &account->ledger->in_use_peak, 1);
+	return LEDGER_LEASE_IN_USE | LEDGER_LEASE_IN_USE_RUN;
+}
+
+void ledger_take_in_use(const struct ledger_account *account, uint32_t flags) {
+	if (flags & LEDGER_LEASE_IN_USE)
+		atomic_fetch_sub(&account_pool(account)->totals.in_use, 1);
+	if (flags & LEDGER_LEASE_IN_USE_RUN)
+		atomic_fetch_sub(&account->ledger->in_use, 1);
 }
 
 static void show_in_use(const struct moment *at, uint32_t number, const _Atomic int64_t *gauge) {
@@ -313,7 +328,7 @@ static void show_in_use(const struct moment *at, uint32_t number, const _Atomic 
 void ledger_show_in_use(const struct ledger_account *account, uint64_t now_ns) {
 	struct ledger_pool *pool = account_pool(account);
 	struct moment at = moment_of(account->ledger, now_ns);
-	show_in_use(&at, 0, &account->ledger->in_use);
+	show_in_use(&at, 0, has_pools(account->ledger) ? &account->ledger->in_use : &pool->totals.in_use);
 	if (pool->timeline)
 		show_in_use(&at, pool->timeline, &pool->totals.in_use);
 }

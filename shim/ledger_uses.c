@@ -148,16 +148,16 @@ void ledger_use_fold(struct ledger_slot *slot, uint64_t ended_ns) {
 		use.flags |= LEDGER_USE_LEFT;
 		ledger_add_use(&account, &use);
 		ledger_use_keep(slot->ledger, &use);
-		if (lease->use_flags & LEDGER_LEASE_IN_USE)
-			ledger_add_in_use(&account, -1);
+		ledger_take_in_use(&account, lease->use_flags);
 		lease->use_begun_ns = 0;
 		lease->command_begun_ns = 0;
 	} else if (lease->flags & LEDGER_LEASE_ESTABLISHED) {
 		lease->idle_ns += last_ns;
 	}
 	atomic_fetch_and_explicit(&lease->use_flags,
-				  ~(uint32_t)(LEDGER_LEASE_IN_USE | LEDGER_LEASE_ACTIVE |
-					      LEDGER_LEASE_IN_TRANSACTION | LEDGER_LEASE_TRANSACTION_FAILED),
+				  ~(uint32_t)(LEDGER_LEASE_IN_USE | LEDGER_LEASE_IN_USE_RUN |
+					      LEDGER_LEASE_ACTIVE | LEDGER_LEASE_IN_TRANSACTION |
+					      LEDGER_LEASE_TRANSACTION_FAILED),
 				  memory_order_relaxed);
 	struct ledger_account own = {slot->ledger, lease->pool, lease->site};
 	if (lease->idle_ns)

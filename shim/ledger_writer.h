@@ -99,8 +99,10 @@ void ledger_add_attempt(const struct ledger_account *account, bool has_failed, u
 /* As ledger_add_time for several values: exact sums are added once. */
 void ledger_add_times(const struct ledger_account *account, enum ledger_measure measure,
 		      const uint64_t *durations_ns, uint32_t count);
-/* The number of uses in progress in the account's pool and in the run changes by one. */
-void ledger_add_in_use(const struct ledger_account *account, int change);
+/* A use begins: counted in its pool, and in the run if that has several pools. Returns the flags to be kept in use_flags,
+ * and given back at its end. */
+uint32_t ledger_add_in_use(const struct ledger_account *account);
+void ledger_take_in_use(const struct ledger_account *account, uint32_t flags);
 /* Writes the gauges of uses into the timelines. */
 void ledger_show_in_use(const struct ledger_account *account, uint64_t now_ns);
 
@@ -142,6 +144,7 @@ struct ledger_slot {
 	struct ledger_header *ledger;
 	uint64_t word;
 	uint32_t number;
+	struct ledger_lease *lease; /* its place, once it is known: see ledger_slot_lease */
 };
 #define LEDGER_NO_SLOT UINT32_MAX
 
@@ -155,7 +158,9 @@ struct ledger_slot ledger_slot_claim(struct ledger_header *ledger, uint32_t proc
 /* The slot `number` as it is now, if it is still the lease that `word` (in any state) named and nobody is closing
  * it. */
 bool ledger_slot_find(struct ledger_slot *slot, struct ledger_header *ledger, uint32_t number, uint64_t word);
-struct ledger_lease *ledger_slot_lease(const struct ledger_slot *slot);
+static inline struct ledger_lease *ledger_slot_lease(const struct ledger_slot *slot) {
+	return slot->lease ? slot->lease : ledger_unit(slot->ledger, LEDGER_LEASES, slot->number);
+}
 enum ledger_lease_state ledger_slot_state(const struct ledger_slot *slot);
 /* Moves the slot from the state it was last seen in; false if somebody else moved it (a reaper that
  * took us for dead): the caller drops the slot. */

@@ -9,8 +9,11 @@
 #define SKIPPED_MAX 1024u
 #define WORD_MAX 24u
 
-static const char *const words[STATEMENT_COUNT] = {
-#define STATEMENT(kind, word) word,
+static const struct {
+	const char *text;
+	uint32_t length;
+} words[STATEMENT_COUNT] = {
+#define STATEMENT(kind, word) {word, sizeof word - 1},
 #include "shim/statement.def"
 #undef STATEMENT
 };
@@ -77,8 +80,8 @@ enum statement statement_of(const char *text) {
 	if (length == 0)
 		return STATEMENT_OTHER;
 	for (int kind = STATEMENT_OTHER + 1; kind < STATEMENT_COUNT; kind++)
-		if (words[kind][0] == word[0] && strncmp(words[kind], word, length) == 0 &&
-		    words[kind][length] == '\0')
+		if (words[kind].length == length && words[kind].text[0] == word[0] &&
+		    memcmp(words[kind].text, word, length) == 0)
 			return (enum statement)kind;
 	return STATEMENT_OTHER;
 }

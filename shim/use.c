@@ -196,10 +196,10 @@ static void begin_use(struct use_call *call, const struct recording *now, const 
 	put(&lease->use_first_command_ns, 0);
 	atomic_store_explicit(&lease->use_thread, call->thread, memory_order_relaxed);
 	add32(&lease->uses, 1);
-	change_flags(lease, LEDGER_USE_ASSUMED, LEDGER_LEASE_IN_USE | (is_assumed ? LEDGER_USE_ASSUMED : 0));
 	put(&lease->use_begun_ns, call->begun_ns);
 	struct ledger_account account = use_account(slot);
-	ledger_add_in_use(&account, 1);
+	change_flags(lease, LEDGER_USE_ASSUMED | LEDGER_LEASE_IN_USE | LEDGER_LEASE_IN_USE_RUN,
+		     ledger_add_in_use(&account) | (is_assumed ? LEDGER_USE_ASSUMED : 0));
 	if (is_assumed)
 		process_note(LEDGER_NOTE_USES_ASSUMED);
 	if (!has_flag(lease, LEDGER_LEASE_DEDICATED))
@@ -262,10 +262,8 @@ static void end_use(const struct ledger_slot *slot, uint64_t now_ns) {
 	struct ledger_use use = ledger_use_of(slot, now_ns);
 	struct ledger_account account = use_account(slot);
 	put(&lease->use_begun_ns, 0);
-	if (has_flag(lease, LEDGER_LEASE_IN_USE)) {
-		change_flags(lease, LEDGER_LEASE_IN_USE, 0);
-		ledger_add_in_use(&account, -1);
-	}
+	ledger_take_in_use(&account, use.flags);
+	change_flags(lease, LEDGER_LEASE_IN_USE | LEDGER_LEASE_IN_USE_RUN, 0);
 	if (is_short(lease, &use)) {
 		ledger_batch_add(lease, &use);
 		if (get32(&lease->batch_count) < LEDGER_BATCH_USES)

@@ -120,7 +120,8 @@ static void test_an_orphan_is_left_as_one(void **state) {
 	} cases[] = {{30, 40}, {6, 6}, {5, 40}, {30, 2}, {60, 50}};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		slot_in(process, LEDGER_LEASE_OPEN);
-		struct ledger_lease *lease = ledger_slot_lease(&(struct ledger_slot){ledger, 0, (uint32_t)i});
+		struct ledger_lease *lease =
+			ledger_slot_lease(&(struct ledger_slot){.ledger = ledger, .number = (uint32_t)i});
 		lease->owner_gone_ns = end_ns - cases[i].gone_before_end_s * UINT64_C(1000000000);
 		lease->last_event_ns = end_ns - cases[i].used_before_end_s * UINT64_C(1000000000);
 	}
@@ -135,7 +136,7 @@ static void test_an_end_folds_what_is_open(void **state) {
 	slot_in(process, LEDGER_LEASE_OPEN);
 	slot_in(process, LEDGER_LEASE_FAILED);
 	slot_in(process, LEDGER_LEASE_CONNECTING);
-	ledger_slot_lease(&(struct ledger_slot){ledger, 0, 2})->flags = LEDGER_LEASE_ASYNC;
+	ledger_slot_lease(&(struct ledger_slot){.ledger = ledger, .number = 2})->flags = LEDGER_LEASE_ASYNC;
 	slot_in(process, LEDGER_LEASE_CONNECTING);
 	assert_int_equal(1, ledger->open);
 	ledger_process_end(ledger, process, self.pid, LEDGER_ENDED_EXIT, ledger_now_ns());
