@@ -11,7 +11,8 @@
 struct verdict_facts {
 	const struct report *report;
 	struct arena *arena;
-	uint64_t leaked;                         /* established, never finished */
+	uint64_t leaked;                         /* established, and not given back by the program */
+	uint64_t never_finished;                 /* of these, by nobody */
 	uint64_t failed_leaked;                  /* failed, never finished */
 	uint64_t leak_sites;                     /* places of the first */
 	uint64_t failed_leak_sites;              /* places of the second */
@@ -34,19 +35,29 @@ static bool is_misuse(const struct finding *finding) {
 	return false;
 }
 
+/* Closed by the end of the process is not given back. A single one for the whole run is a habit, no leak. */
+static bool is_leak_finding(const struct finding *finding) {
+	static const char *const kinds[] = {"never-finished", "owner-thread-gone", "exit-closed", "growing"};
+	for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+		if (is_kind(finding, kinds[i]))
+			return finding->level == FINDING_ERROR && finding->certainty == FINDING_FACT;
+	return false;
+}
+
 static void gather(struct verdict_facts *facts) {
 	for (size_t i = 0; i < facts->report->finding_count; i++) {
 		const struct finding *finding = facts->report->findings[i].finding;
-		bool is_leak = is_kind(finding, "never-finished");
+		bool is_leak = is_leak_finding(finding);
 		bool is_failed_leak = is_kind(finding, "failed-not-finished");
 		facts->leaked += is_leak ? finding->count : 0;
+		facts->never_finished += is_kind(finding, "never-finished") ? finding->count : 0;
 		facts->failed_leaked += is_failed_leak ? finding->count : 0;
 		facts->leak_sites += is_leak;
 		facts->failed_leak_sites += is_failed_leak;
 		bool is_told = is_leak || (is_failed_leak && facts->leaked == 0);
-		if (is_told &&
-		    (facts->worst_leak == NULL || !is_kind(facts->worst_leak->finding, finding->kind) ||
-		     finding->count > facts->worst_leak->finding->count))
+		bool is_first = facts->worst_leak == NULL ||
+			(is_leak && !is_leak_finding(facts->worst_leak->finding));
+		if (is_told && (is_first || finding->count > facts->worst_leak->finding->count))
 			facts->worst_leak = &facts->report->findings[i];
 		facts->problems += is_misuse(finding);
 		facts->suspicions += finding->certainty == FINDING_SUSPICION;
@@ -109,8 +120,11 @@ static const char *say_leak(const struct verdict_facts *facts) {
 		? arena_text(facts->arena, ", nor %s %" PRIu64 " that had failed",
 			     facts->failed_leaked == 1 ? "was" : "were", facts->failed_leaked)
 		: "";
-	return arena_text(facts->arena, "Leak: %" PRIu64 " %s%s %s %s never finished%s.", count, what,
-			  count == 1 ? "" : "s", say_where(facts), count == 1 ? "was" : "were", also);
+	const char *how = facts->leaked == facts->never_finished ? "never finished"
+		: facts->never_finished == 0                     ? "not given back by the program"
+								 : "never finished, or not by the program";
+	return arena_text(facts->arena, "Leak: %" PRIu64 " %s%s %s %s %s%s.", count, what,
+			  count == 1 ? "" : "s", say_where(facts), count == 1 ? "was" : "were", how, also);
 }
 
 static bool is_distrusted(const struct verdict_facts *facts) {
@@ -252,7 +266,8 @@ static size_t list_length(const char *const *list) {
 
 static void fill_evidence(struct report_verdict *verdict, const struct verdict_facts *facts) {
 	const struct report_count evidence[] = {
-		{"never_finished", (int64_t)facts->leaked},
+		{"leaked", (int64_t)facts->leaked},
+		{"never_finished", (int64_t)facts->never_finished},
 		{"failed_not_finished", (int64_t)facts->failed_leaked},
 		{"sites", (int64_t)facts->leak_sites},
 		{"suspicions", (int64_t)facts->suspicions},
@@ -276,13 +291,18 @@ static const char *say_duration(struct arena *arena, double seconds) {
 				 : arena_text(arena, "%.0f hours", seconds / 3600);
 }
 
+/* The instants of others are those of their release. */
+static bool tells_when_taken(const struct finding *finding) {
+	return is_kind(finding, "never-finished") || is_kind(finding, "growing");
+}
+
 /* The slots of the server, or two sizes that pools often have. */
 static const char *say_exhaustion(const struct verdict_facts *facts) {
 	const struct report_server *server = facts->report->server;
 	const struct finding *worst = facts->worst_leak != NULL ? facts->worst_leak->finding : NULL;
 	double sizes[SIZES] = {30, 50};
 	if (facts->leaked < ENOUGH_LEAKS || worst == NULL || worst->count < ENOUGH_LEAKS ||
-	    worst->last_ns <= worst->first_ns)
+	    worst->last_ns <= worst->first_ns || !tells_when_taken(worst))
 		return NULL;
 	if (server != NULL && server->max_connections > server->reserved)
 		sizes[1] = (double)(server->max_connections - server->reserved);

@@ -9,8 +9,8 @@
 
 #include "analyzer/rules/rule.h"
 
-/* A start is no trend. */
-#define SPAN_MIN_NS UINT64_C(10000000000)
+/* A start is no trend. What is looked at is the last half of the run, or more. */
+#define SPAN_MIN_NS UINT64_C(5000000000)
 
 static int compare_cells(const void *a, const void *b) {
 	const struct growth_cell *left = a;

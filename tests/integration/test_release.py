@@ -8,6 +8,15 @@ cluster = Cluster("-c", "max_connections=150")
 PYTHON = "/usr/bin/python3"
 
 
+# How a lease ended: one of these, or nothing to blame. Other findings are about how it was used.
+ENDS = ("never-finished", "owner-thread-gone", "exit-closed", "finalizer-closed", "pool-retained", "killed", "growing")
+
+
+def check_one_end(parsed, kind, count):
+    ends = [finding for finding in parsed["findings"] if finding["kind"] in ENDS]
+    return check_one_finding(dict(parsed, findings=ends), kind, count)
+
+
 def kinds(parsed):
     return sorted((finding["kind"], finding["level"], finding["count"]) for finding in parsed["findings"])
 
@@ -64,7 +73,7 @@ def forgotten_by(run):
 def forty_of_a_hundred_threads_leave_their_connection():
     run, parsed, counts = run_cpp("threads", "100")
     check_equal(counts.sessions_abandoned, forgotten_by(run), "the program's own log, against the server's count")
-    finding = check_one_finding(parsed, "owner-thread-gone", forgotten_by(run))
+    finding = check_one_end(parsed, "owner-thread-gone", forgotten_by(run))
     check_equal("error", finding["level"], "level")
     check_frame(parsed, finding, "serve", "releases.cc", fixture_line("releases.cc", "site: request"))
     returned = counts.sessions - counts.sessions_abandoned
@@ -79,6 +88,29 @@ def what_is_returned_late_is_counted_and_not_blamed():
     check_equal({"by_program": counts.sessions}, released(parsed), "released")
     check_equal([], parsed["findings"], "findings")
     check_in(parsed["totals"]["returned_late"], (forgotten_by(run), None), "returned late")
+
+
+@test
+def what_grows_is_seen_though_all_is_closed_in_the_end():
+    """The one forgets, the other fills what it then keeps: both have about as many open. Killed, live or over."""
+    databases = {how: cluster.fresh_database() for how in ("grow", "fill", "killed")}
+    children = {how: start_with_shim([fixture("releases"), "fill" if how == "fill" else "grow", "24"], db=db)
+                for how, db in databases.items()}
+    wait_until(lambda: len(databases["killed"].backends()) >= 22, 30, "connections left open")
+    live = report(children["killed"].ledger)
+    check_equal([], [finding["kind"] for finding in live["findings"] if finding["kind"] == "never-finished"], "live")
+    children["killed"].kill()
+    for how, child in children.items():
+        child.wait(30)
+        parsed = report(child.ledger)
+        check_sessions(parsed, databases[how])
+        growing = findings_of(parsed, "growing")
+        check_equal(0 if how == "fill" else 1, len(growing), "growing, %s: %r" % (how, kinds(parsed)))
+        check_equal([], findings_of(parsed, "killed"), "the same leases blamed twice")
+        for finding in growing:
+            check_frame(parsed, finding, "take_for_twelve_seconds", "releases.cc",
+                        fixture_line("releases.cc", "site: tick"))
+            check(8 <= finding["count"] <= 24, "count %d of 24 forgotten ones, of which the last half is looked at" % finding["count"])
 
 
 @test
