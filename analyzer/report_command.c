@@ -77,7 +77,7 @@ int report_command_finish(const struct report_command_request *request, struct r
 	struct render_options options = render_options_of(request);
 	int code = write_report(request, report);
 	if (request->gate != NULL)
-		gate_command_conclude(request->gate, report);
+		gate_command_conclude(request->gate, report, options.source_root);
 	if (!report_outputs_write(&request->outputs, report, &options))
 		code = OPTIONS_EXIT_CANNOT;
 	return code;

@@ -309,12 +309,13 @@ static void write_baseline_file(struct gate_command *command, const struct repor
 			baseline.count == 1 ? "" : "s");
 }
 
-void gate_command_conclude(struct gate_command *command, const struct report *report) {
+void gate_command_conclude(struct gate_command *command, const struct report *report,
+			   const char *source_root) {
 	command->exit_code = gate_exit_code(report->gate);
 	if (command->write_path != NULL || command->update_path != NULL)
 		write_baseline_file(command, report);
 	else if (command->text != NULL && !(command->is_quiet_if_green && report->gate->result == GATE_GREEN))
-		gate_text_write(report, command->text);
+		gate_text_write(report, source_root, command->text);
 	if (command->generates_suppressions)
 		generate_suppressions(report);
 }

@@ -82,8 +82,9 @@ int gate_command_prepare(struct gate_command *command);
 
 /* Judges the report, which then carries the outcome. */
 void gate_command_judge(const struct gate_command *command, struct report *report);
-/* Writes the verdict, suppressions, a baseline; leaves the exit code. */
-void gate_command_conclude(struct gate_command *command, const struct report *report);
+/* Writes the verdict, suppressions, a baseline; leaves the exit code. `source_root` as gate_text_write(). */
+void gate_command_conclude(struct gate_command *command, const struct report *report,
+			   const char *source_root);
 void gate_command_release(struct gate_command *command);
 
 #endif

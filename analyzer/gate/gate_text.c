@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "analyzer/gate/gate.h"
+#include "analyzer/render/finding_text.h"
 #include "analyzer/report.h"
 #include "analyzer/text.h"
 
@@ -12,6 +13,7 @@ struct writing {
 	FILE *stream;
 	const struct report *report;
 	const struct gate_outcome *gate;
+	const char *source_root;
 	struct arena arena;
 };
 
@@ -95,10 +97,12 @@ static void write_finding_failure(struct writing *writing, const struct gate_fai
 }
 
 static void write_failure(struct writing *writing, const struct gate_failure *failure) {
-	if (failure->file != NULL && failure->line != 0)
-		fprintf(writing->stream, "%s:%" PRIu32 ": ", safe(writing, failure->file), failure->line);
-	else if (failure->file != NULL)
-		fprintf(writing->stream, "%s: ", safe(writing, failure->file));
+	const char *file =
+		failure->file != NULL ? finding_text_relative(failure->file, writing->source_root) : NULL;
+	if (file != NULL && failure->line != 0)
+		fprintf(writing->stream, "%s:%" PRIu32 ": ", safe(writing, file), failure->line);
+	else if (file != NULL)
+		fprintf(writing->stream, "%s: ", safe(writing, file));
 	if (failure->finding != REPORT_UNKNOWN)
 		write_finding_failure(writing, failure);
 	else
@@ -171,8 +175,9 @@ static void write_suppressions(struct writing *writing) {
 		write_suppression(writing, &writing->gate->suppressions[i]);
 }
 
-void gate_text_write(const struct report *report, FILE *stream) {
-	struct writing writing = {.stream = stream, .report = report, .gate = report->gate};
+void gate_text_write(const struct report *report, const char *source_root, FILE *stream) {
+	struct writing writing = {
+		.stream = stream, .report = report, .gate = report->gate, .source_root = source_root};
 	write_summary(&writing);
 	for (size_t i = 0; i < report->gate->failure_count; i++)
 		write_failure(&writing, &report->gate->failures[i]);

@@ -9,7 +9,7 @@
 
 struct report;
 
-/* `report` has been judged. */
-void gate_text_write(const struct report *report, FILE *stream);
+/* `report` has been judged. Files below `source_root` (absolute, may be NULL) are named relative to it. */
+void gate_text_write(const struct report *report, const char *source_root, FILE *stream);
 
 #endif

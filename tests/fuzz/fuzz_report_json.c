@@ -17,7 +17,7 @@ static void write_everything(struct report *report) {
 	FILE *stream = open_memstream(&text, &length);
 	for (int format = 0; format < RENDER_FORMAT_COUNT; format++)
 		render_report((enum render_format)format, report, &options, stream);
-	gate_text_write(report, stream);
+	gate_text_write(report, NULL, stream);
 	for (size_t i = 0; i < report->finding_count; i++)
 		suppression_generate(report, &report->findings[i], stream);
 	fclose(stream);

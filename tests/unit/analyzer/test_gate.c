@@ -321,7 +321,7 @@ static void test_hostile_names_stay_in_their_line(void **state) {
 	report.run.id = "id\n";
 	gate_judge(&report, NULL);
 	FILE *stream = open_memstream(&text, &length);
-	gate_text_write(&report, stream);
+	gate_text_write(&report, NULL, stream);
 	fclose(stream);
 	size_t lines = 0;
 	for (const char *c = text; *c != '\0'; c++) {
