@@ -700,6 +700,65 @@ def explain_says_where_everything_was_set():
     check_in("fail-on error", out)
 
 
+# --- What the README says -----------------------------------------------------------------------------------------
+
+
+def readme_section():
+    return read(os.path.join(ROOT, "README.md")).split("\n## Gate in CI\n", 1)[1].split("\n## ", 1)[0]
+
+
+def blocks(language):
+    return [part.split("```", 1)[0] for part in readme_section().split("```%s\n" % language)[1:]]
+
+
+def recipes():
+    """The commands of the README that run a program's tests, without what their CI systems put around them."""
+    found = []
+    for line in readme_section().split("Recipes;", 1)[1].split("\n"):
+        if "pqlease run" in line:
+            command = line[line.index("pqlease run"):].split(" # ")[0].split("//")[0].rstrip()
+            found.append(command.rstrip("'").rstrip())
+    return found
+
+
+def check_recipe(repository, command, expected):
+    db = cluster.fresh_database()
+    environment = {"PATH": BUILD + ":" + clean_environment()["PATH"]}
+    run = run_plain(["/bin/sh", "-c", command], db=db, env=environment, cwd=repository.path)
+    if run.status != expected:
+        check_equal(expected, run.status, "status of %s\n%s" % (command, run.stderr.decode()))
+    for output in [word.split("=")[1] for word in command.split() if word.count("=") == 1 and "." in word]:
+        check(os.path.getsize(os.path.join(repository.path, output)) > 0, "%s is written" % output)
+
+
+@test
+def the_recipes_of_the_readme_work():
+    commands = recipes()
+    check(len(commands) >= 5, "recipes: %r" % commands)
+    repository = shop_repository()
+    include = subprocess.run(["pg_config", "--includedir"], capture_output=True, check=True).stdout.decode().strip()
+    repository.write("Makefile", "test: shop\n\t./shop\nshop: shop.c\n\tcc -g -I%s -o $@ $< -lpq\n" % include)
+    repository.write("ci.baseline", "")
+    repository.commit("Test by make")
+    repository.git("update-ref", "refs/remotes/origin/main", "HEAD")
+    for command in commands:
+        check_recipe(repository, command, GREEN)
+    repository.write("shop.c", SHOP % EARLY_RETURN)
+    os.unlink(os.path.join(repository.path, "shop"))
+    for command in commands:
+        # make itself is done when the gate looks: its status is 0.
+        check_recipe(repository, command, RED)
+
+
+@test
+def the_configurations_of_the_readme_are_read():
+    configuration, suppressions = blocks("yaml")[:2]
+    directory = scratch()
+    write(os.path.join(directory, "ci.baseline"), "")
+    check_gate(GREEN, "--config", write(os.path.join(directory, "c.yaml"), configuration), clean_ledger())
+    check_gate(GREEN, "--suppressions", write(os.path.join(directory, "s.yaml"), suppressions), clean_ledger())
+
+
 # --- run --check ----------------------------------------------------------------------------------------------------------------
 
 
