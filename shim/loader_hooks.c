@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "shim/elf_needed.h"
 #include "shim/instance.h"
@@ -79,11 +80,10 @@ static bool store(uintptr_t *slot, uintptr_t value) {
 	return true;
 }
 
-/* The object's own calls lead to the thunks of the libpq that its handle leads to. */
-static void hook_slots(void *handle) {
-	struct link_map *object;
+/* The object's calls lead to the thunks of the libpq that the handle leads to. */
+static void hook_slots(void *handle, const struct link_map *object) {
 	struct loader_relocations relocations;
-	if (dlinfo(handle, RTLD_DI_LINKMAP, &object) != 0 || !loader_relocations_of(object, &relocations))
+	if (!loader_relocations_of(object, &relocations))
 		return;
 	for (struct loader_slot slot; loader_next_slot(&relocations, &slot);) {
 		void *thunk = loader_hooks_dlsym(handle, slot.name);
@@ -92,35 +92,114 @@ static void hook_slots(void *handle) {
 	}
 }
 
-static bool needs_libpq(const char *path) {
-	return elf_needs(path, "libpq.") || elf_needs(path, "libpq-");
+/* The calls by which a libpq calls itself lead to the wrappers, which know its own calls by their caller. */
+static void hook_own_slots(const struct link_map *libpq) {
+	struct dl_find_object ours;
+	struct loader_relocations relocations;
+	if (!loader_find((const void *)hooked_names, &ours) || !loader_relocations_of(libpq, &relocations))
+		return;
+	for (struct loader_slot slot; loader_next_slot(&relocations, &slot);) {
+		void *wrapper =
+			hooked_function(slot.name) < 0 ? NULL : loader_symbol(ours.dlfo_link_map, slot.name);
+		if (wrapper)
+			store(slot.address, (uintptr_t)wrapper);
+	}
 }
 
-/* The program has a libpq, and it is not the one that the object at `path` names. */
-static bool needs_another_libpq(const char *path) {
-	struct dl_find_object found;
-	const void *status = loader_dlsym(RTLD_NEXT, "PQstatus");
-	const char *name = status && loader_find(status, &found) ? loader_soname(found.dlfo_link_map) : NULL;
-	return name && needs_libpq(path) && !elf_needs(path, name);
+/* Of what was opened with the flag: its own calls, and those of its libpq, as they would lead to us without it. */
+static void hook_opened(void *handle) {
+	struct link_map *object;
+	struct dl_find_object libpq;
+	const void *finish = loader_dlsym(handle, "PQfinish");
+	if (!finish || is_ours(finish) || dlinfo(handle, RTLD_DI_LINKMAP, &object) != 0)
+		return;
+	hook_slots(handle, object);
+	if (loader_find(finish, &libpq) && libpq.dlfo_link_map != object)
+		hook_own_slots(libpq.dlfo_link_map);
 }
 
-/* Without the flag such an object would be bound to the program's libpq. So it keeps the flag, and its slots are
- * changed once it is there. Not a tail call: the path is known to lead to the file by itself. */
-void *loader_hooks_dlopen(const char *path, int flags) {
-	if (!path || !(flags & RTLD_DEEPBIND) || process_is_disabled())
+static bool has_entry(const struct link_map *object, ElfW(Sxword) tag) {
+	for (const ElfW(Dyn) *entry = object->l_ld; entry && entry->d_tag != DT_NULL; entry++)
+		if (entry->d_tag == tag)
+			return true;
+	return false;
+}
+
+/* Whether the loader would search differently for this caller than for us: $ORIGIN is the caller's, and so are RUNPATH
+ * (for a bare name) and RPATH (also for what the object needs; the program's own is used for everybody). */
+static bool is_search_of_caller(const char *path, const struct link_map *caller) {
+	return strchr(path, '$') || (has_entry(caller, DT_RPATH) && caller != loader_program()) ||
+		(!strchr(path, '/') && has_entry(caller, DT_RUNPATH));
+}
+
+enum { SEARCH_BYTES = 16384, PATH_BYTES = 4096 };
+
+static bool exists_in(const char *directory, const char *name, char path[PATH_BYTES]) {
+	size_t directory_length = strlen(directory);
+	size_t name_length = strlen(name);
+	if (directory_length + name_length + 2 > PATH_BYTES)
+		return false;
+	memcpy(path, directory, directory_length);
+	path[directory_length] = '/';
+	memcpy(path + directory_length + 1, name, name_length + 1);
+	return access(path, F_OK) == 0;
+}
+
+/* Opens a bare name where the loader would find it for this caller; what is in none of the directories can only be in
+ * the loader's cache, which is the same for all. NULL if that cannot be told. */
+static void *open_as_caller(const char *name, int flags, struct link_map *caller) {
+	union {
+		Dl_serinfo search;
+		char bytes[SEARCH_BYTES];
+	} buffer;
+	char path[PATH_BYTES];
+	void *loaded = loader_real_dlopen()(name, flags | RTLD_NOLOAD);
+	if (loaded)
+		return loaded;
+	if (dlinfo(caller, RTLD_DI_SERINFOSIZE, &buffer.search) != 0 ||
+	    buffer.search.dls_size > sizeof buffer || dlinfo(caller, RTLD_DI_SERINFO, &buffer.search) != 0)
+		return NULL;
+	for (unsigned i = 0; i < buffer.search.dls_cnt; i++) {
+		const char *directory = buffer.search.dls_serpath[i].dls_name;
+		if (exists_in(directory, "glibc-hwcaps", path))
+			return NULL;
+		if (exists_in(directory, name, path))
+			return loader_real_dlopen()(path, flags);
+	}
+	return loader_real_dlopen()(name, flags);
+}
+
+static void *open_deepbind(const char *path, int flags, const void *caller_address) {
+	struct dl_find_object caller;
+	bool is_bare = !strchr(path, '/');
+	if ((!is_bare && !elf_needs(path, "libpq")) || !loader_find(caller_address, &caller))
+		return NULL;
+	if (!is_search_of_caller(path, caller.dlfo_link_map))
+		return loader_real_dlopen()(path, flags);
+	return is_bare && !strchr(path, '$') ? open_as_caller(path, flags, caller.dlfo_link_map) : NULL;
+}
+
+static bool is_deepbind(const char *path, int flags) {
+	return path && *path && (flags & RTLD_DEEPBIND) && !process_is_disabled();
+}
+
+/* The flag would hide the hooks from an object that calls libpq (PHP loads its extensions so). It keeps the flag, and
+ * with it the symbol isolation that its author wanted; its slots are changed once it is there. No tail call, so only
+ * where the loader finds the same for us as for the caller. */
+void *loader_hooks_dlopen(const char *path, int flags, const void *caller) {
+	if (!is_deepbind(path, flags))
 		return NULL;
 	int saved_errno = errno;
-	void *handle = needs_another_libpq(path) ? loader_real_dlopen()(path, flags) : NULL;
+	void *handle = open_deepbind(path, flags, caller);
 	if (handle)
-		hook_slots(handle);
+		hook_opened(handle);
 	errno = saved_errno;
 	return handle;
 }
 
-/* RTLD_DEEPBIND would hide the hooks from an object that calls libpq (PHP loads its extensions so); every other
- * object keeps the flag and with it the symbol isolation that its author wanted. */
+/* Where that was not possible the flag is removed, from what calls libpq alone. */
 int loader_hooks_dlopen_flags(const char *path, int flags) {
-	if (!path || !(flags & RTLD_DEEPBIND) || process_is_disabled())
+	if (!is_deepbind(path, flags))
 		return flags;
 	int saved_errno = errno;
 	bool needs_libpq = elf_needs(path, "libpq");

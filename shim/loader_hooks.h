@@ -16,8 +16,9 @@
  * an explicit handle becomes the thunk that remembers which libpq the handle led to. */
 void *loader_hooks_dlsym(void *handle, const char *name);
 
-/* The handle of an object that had to be opened here, NULL to go on with the real dlopen. */
-void *loader_hooks_dlopen(const char *path, int flags);
+/* The handle of an object that had to be opened here, NULL to go on with the real dlopen. `caller` is the return
+ * address of the program's call. */
+void *loader_hooks_dlopen(const char *path, int flags, const void *caller);
 
 /* The flags with which the real dlopen is called. */
 int loader_hooks_dlopen_flags(const char *path, int flags);

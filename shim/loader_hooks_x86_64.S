@@ -6,7 +6,8 @@
 
 #include "shim/loader_hooks.h"
 
-/* Calls a C function with the first two arguments in place and keeps them; the stack is 16-byte aligned at the
+/* Calls a C function with the first two arguments in place, the return address of the program's call as the third, and
+ * keeps the two; the stack is 16-byte aligned at the
  * call: return address, two registers, 8 bytes. */
 	.macro	keeping_arguments function
 	pushq	%rdi
@@ -15,6 +16,7 @@
 	.cfi_adjust_cfa_offset 8
 	subq	$8, %rsp
 	.cfi_adjust_cfa_offset 8
+	movq	24(%rsp), %rdx
 	call	\function
 	addq	$8, %rsp
 	.cfi_adjust_cfa_offset -8

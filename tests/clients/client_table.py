@@ -191,7 +191,8 @@ def check_client(client, cluster):
     measured = check_counts(client, shimmed.report(), oracle.counted())
     natural = observe(client, db, run_plain)
     measured["way"] = way_of(natural)
-    measured["bindings"] = check_covered(natural, observe(client, db, run_with_shim))
+    measured["bindings"] = check_covered(
+        natural, observe(client, db, run_with_shim, may_see_nothing=bool(opened_deepbind(natural))))
     return measured
 
 
@@ -228,11 +229,11 @@ def is_libpq(path):
     return re.match(r"libpq[-.]", os.path.basename(path)) is not None
 
 
-def observe(client, db, runner, **env):
+def observe(client, db, runner, may_see_nothing=False, **env):
     output = os.path.join(temporary_directory(), "bindings")
     run(client, db, runner, LD_AUDIT=OBSERVER, PQ_AUDIT_OUTPUT=output, **env)
-    check(os.path.exists(output), "the observer saw nothing")
-    return Bindings(output)
+    check(os.path.exists(output) or may_see_nothing, "the observer saw nothing")
+    return Bindings(output if os.path.exists(output) else os.devnull)
 
 
 def past_the_shim(observed):
@@ -240,17 +241,25 @@ def past_the_shim(observed):
     return sorted(entry for entry in observed.hooked() if is_libpq(entry[1]))
 
 
+def opened_deepbind(observed):
+    return {path for path, flags in observed.opened.items() if flags & 0x8}
+
+
 def check_covered(natural, shimmed):
-    """Every hooked name that the client binds without us leads to us; returns how many there are."""
-    expected = {(entry[0], entry[2]) for entry in natural.hooked() if entry[3] == "plt"}
+    """Every hooked name that the client binds without us leads to us; returns how many there are. Calls of what was
+    opened with RTLD_DEEPBIND are led to us behind the dynamic linker's back: the server's counts alone prove those."""
+    hidden = opened_deepbind(natural)
+    expected = {(entry[0], entry[2]) for entry in natural.hooked()
+                if entry[3] == "plt" and os.path.basename(entry[0]) not in hidden}
     reached = {(entry[0], entry[2]) for entry in shimmed.hooked() if os.path.basename(entry[1]) == SHIM_NAME}
     asked = {entry[2] for entry in natural.hooked() if entry[3] == "dlsym"}
     answered = {entry[2] for entry in shimmed.bound
                 if entry[3] == "dlsym" and os.path.basename(entry[0]) == SHIM_NAME}
-    check_equal([], past_the_shim(shimmed), "bindings past the shim")
+    check_equal([], [entry for entry in past_the_shim(shimmed) if os.path.basename(entry[0]) not in hidden],
+                "bindings past the shim")
     check_equal([], sorted(expected - reached), "bindings that the shim did not get")
     check_equal([], sorted(asked - answered), "names asked by dlsym that the shim did not answer")
-    check(expected or asked, "the client binds no function of libpq")
+    check(expected or asked or hidden, "the client binds no function of libpq")
     return len(expected) + len(asked)
 
 
