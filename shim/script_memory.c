@@ -9,12 +9,11 @@ static bool is_known(const struct script_memory *memory, uintptr_t page) {
 }
 
 static bool probe_page(struct script_memory *memory, uintptr_t page) {
-	uintptr_t word;
 	if (page == 0)
 		return false;
 	if (is_known(memory, page))
 		return true;
-	if (!stack_memory_read(page, &word))
+	if (!stack_memory_is_readable(page))
 		return false;
 	memory->page[page / PAGE_BYTES % SCRIPT_MEMORY_PAGES] = page;
 	return true;

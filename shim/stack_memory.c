@@ -34,6 +34,10 @@ static bool is_readable(uintptr_t address) {
 	return was_copied;
 }
 
+bool stack_memory_is_readable(uintptr_t address) {
+	return is_readable(address);
+}
+
 bool stack_memory_is_known(void) {
 	uintptr_t here = 0;
 	uintptr_t hole = UINTPTR_MAX - 2 * PAGE_BYTES + 1; /* the kernel's half of the address space */

@@ -18,6 +18,9 @@ void stack_memory_init(const void *argv);
 /* Whether the probe tells readable from unreadable memory here (an emulator or a filter might not). */
 bool stack_memory_is_known(void);
 
+/* Asks about one address, for 0.1 us; what holds of it holds of its page. */
+bool stack_memory_is_readable(uintptr_t address);
+
 /* Makes what lies above `stack_pointer` on the calling thread's stack readable without probes. Returns
  * false when it is not the stack this thread began on (a coroutine's, an alternate signal stack): what
  * was learned must then be forgotten with stack_memory_leave, because such a stack may be unmapped. */
