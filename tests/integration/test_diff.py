@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """`pqlease diff`: findings and times of two runs, or of several on each side.
 
-PQLEASE_DIFF_COMPARISONS: how many runs are compared with their like, and with slower ones (5; `make evaluate`: 50)."""
+PQLEASE_DIFF_COMPARISONS: how many runs are compared with their like, and with slower ones (4; `make evaluate`: 50)."""
 
 import json
 import os
@@ -10,9 +10,9 @@ from delay_proxy import DelayProxy
 from pqlease_test import *
 
 cluster = Cluster()
-COMPARISONS = int(os.environ.get("PQLEASE_DIFF_COMPARISONS", "5"))
-DELAY_S = 0.010
-CONNECTS = 20
+COMPARISONS = int(os.environ.get("PQLEASE_DIFF_COMPARISONS", "4"))
+DELAY_S = 0.030
+CONNECTS = 30
 
 
 def diff(*arguments):

@@ -2,6 +2,9 @@
 """Which test leaked: pytest names its tests itself, ctest, prove and bats by PQLEASE_TEST."""
 
 import os
+import re
+import shlex
+import shutil
 
 import junitparser
 
@@ -78,6 +81,67 @@ def pqlease_test_names_other_tests():
     names = [case.name for case in cases if case.classname == "pqlease.test"]
     check_equal(["first", "second"], names, "cases")
     check_equal([("pqlease.test", "second")], failed, "failed cases")
+
+
+# --- The lines of the README ------------------------------------------------------------------------------------
+
+PROJECT = {
+    "test_shop.py": SUITE.replace("range(48)", "range(2)"),
+    "named": 'PQLEASE_TEST=$1 exec perl "$@"\n',
+    "t/clean.t": "print `psql -XAtqc \"select '1..1'\"`, \"ok 1\\n\";\n",
+    "t/leak.t": "system 'orders >/dev/null 2>&1'; print \"1..1\\nok 1\\n\";\n",
+    "suite.bats": 'setup() { export PQLEASE_TEST="$BATS_TEST_NAME"; }\n'
+                  "@test \"clean\" { psql -XAtqc 'select 1'; }\n"
+                  '@test "leak" { orders || true; }\n',
+    "CMakeLists.txt": "cmake_minimum_required(VERSION 3.10)\nproject(shop NONE)\nenable_testing()\n"
+                      "add_test(NAME clean COMMAND psql -XAtqc \"select 1\")\n"
+                      "add_test(NAME leak COMMAND sh -c \"orders || true\")\n"
+                      "set_tests_properties(clean PROPERTIES ENVIRONMENT PQLEASE_TEST=clean)\n"
+                      "set_tests_properties(leak PROPERTIES ENVIRONMENT PQLEASE_TEST=leak)\n",
+}
+
+LEAKING = {"pytest": "test_leak", "prove": "t/leak.t", "ctest": "leak", "bats": "test_leak"}
+
+
+def readme_lines():
+    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
+        section = file.read().split("**Which test leaked?**", 1)[1].split("**Is it worse", 1)[0]
+    return re.findall(r"^pqlease .*$", section, re.M)
+
+
+def project():
+    directory = ledger_directory()
+    os.mkdir(os.path.join(directory, "t"))
+    for name, text in PROJECT.items():
+        with open(os.path.join(directory, name), "w", encoding="utf-8") as file:
+            file.write(text)
+    programs = os.path.join(directory, "bin")
+    os.mkdir(programs)
+    for name, path in (("pqlease", PQLEASE), ("orders", fixture("orders")), ("psql", cluster.bin("psql")),
+                       ("python3", PYTHON)):
+        with open(os.path.join(programs, name), "w", encoding="utf-8") as file:
+            file.write('#!/bin/sh\nexec %s "$@"\n' % path)
+        os.chmod(os.path.join(programs, name), 0o755)
+    run_plain(["cmake", "-S", directory, "-B", directory]).check_status(0)
+    shutil.rmtree(os.path.join(directory, "CMakeFiles"))
+    return directory
+
+
+@test
+def lines_of_the_readme():
+    lines = readme_lines()
+    check_equal(len(LEAKING), len(lines), "lines")
+    for line in lines:
+        db = cluster.fresh_database()
+        directory = project()
+        path = "%s/bin:%s" % (directory, clean_environment()["PATH"])
+        run = run_plain(["sh", "-c", line], db=db, cwd=directory, env={"PATH": path, "PYTHONDONTWRITEBYTECODE": "1"})
+        run.check_status(0)
+        words = shlex.split(line, comments=True)
+        tool = [name for name in LEAKING if name in words][0]
+        _, failed = failed_names(os.path.join(directory, "pqlease.xml"))
+        check_equal([LEAKING[tool]], [name for _, name in failed], "failed cases by %s" % tool)
+        check(db.sessions().sessions_abandoned > 0, "the server saw sessions abandoned")
 
 
 main()

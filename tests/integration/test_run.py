@@ -133,7 +133,7 @@ def a_script_without_a_first_line_is_given_to_the_shell():
 @test
 def wrong_usage_is_64():
     for arguments in (["run"], ["run", "--"], ["run", "--nonsense", "true"], ["run", "--report=html", "true"],
-                      ["run", "--check", "true"], ["run", "--limit", "none", "true"], ["run", "--color=sometimes", "true"],
+                      ["run", "--limit", "none", "true"], ["run", "--color=sometimes", "true"],
                       ["run", "-o"]):
         run = pqlease(*arguments)
         check_equal(64, run.status, "status of %r" % arguments)
