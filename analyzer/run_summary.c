@@ -44,7 +44,7 @@ static void take_finding(struct run_summary_finding *to, struct arena *arena, co
 					   .fingerprint = keep(arena, finding->finding->fingerprint),
 					   .site_fingerprint =
 						   site != NULL ? keep(arena, site->fingerprint) : NULL,
-					   .place = finding_text_place(arena, report, finding->site, NULL),
+					   .place = finding_text_where(arena, report, finding, NULL),
 					   .is_note = finding->finding->level == FINDING_NOTE,
 					   .count = finding->finding->count};
 }
@@ -152,9 +152,21 @@ static const char *parse_sites(struct run_summary *summary, struct arena *arena,
 	return problem;
 }
 
+/* Of a finding that is about no site. */
+static const char *parse_pool(struct arena *arena, const json_t *finding, const json_t *pools) {
+	const json_t *number = json_object_get(finding, "pool");
+	const json_t *pool = json_is_integer(number) && json_integer_value(number) >= 0
+		? json_array_get(pools, (size_t)json_integer_value(number))
+		: NULL;
+	const char *role = text_of(pool, "role");
+	return pool == NULL
+		? "(place unknown)"
+		: arena_text(arena, "pool '%s'", text_printable(arena, role != NULL ? role : "?"));
+}
+
 static void find_site(struct run_summary_finding *finding, const struct run_summary *summary,
-		      const json_t *sites, const json_t *id) {
-	finding->place = "(place unknown)";
+		      const json_t *sites, const json_t *id, const char *place) {
+	finding->place = place;
 	for (size_t i = 0; json_is_integer(id) && i < summary->site_count; i++)
 		if (json_integer_value(json_object_get(json_array_get(sites, i), "id")) ==
 		    json_integer_value(id)) {
@@ -164,7 +176,7 @@ static void find_site(struct run_summary_finding *finding, const struct run_summ
 }
 
 static const char *parse_findings(struct run_summary *summary, struct arena *arena, const json_t *findings,
-				  const json_t *sites) {
+				  const json_t *sites, const json_t *pools) {
 	summary->finding_count = json_array_size(findings);
 	summary->findings = arena_array(arena, summary->finding_count, sizeof *summary->findings);
 	for (size_t i = 0; i < summary->finding_count; i++) {
@@ -177,7 +189,8 @@ static const char *parse_findings(struct run_summary *summary, struct arena *are
 		    !parse_count(json_object_get(from, "count"), &finding->count))
 			return "a finding without kind, level, fingerprint or count";
 		finding->is_note = strcmp(level, "note") == 0;
-		find_site(finding, summary, sites, json_object_get(from, "site"));
+		find_site(finding, summary, sites, json_object_get(from, "site"),
+			  parse_pool(arena, from, pools));
 	}
 	return NULL;
 }
@@ -197,7 +210,9 @@ static const char *take_json(struct run_summary *summary, struct arena *arena, c
 	const char *problem = parse_times(summary->time, arena, report);
 	if (problem == NULL)
 		problem = parse_sites(summary, arena, sites);
-	return problem != NULL ? problem : parse_findings(summary, arena, findings, sites);
+	return problem != NULL
+		? problem
+		: parse_findings(summary, arena, findings, sites, json_object_get(report, "pools"));
 }
 
 const char *run_summary_parse(struct run_summary *summary, struct arena *arena, const char *bytes,

@@ -46,12 +46,23 @@ const char *finding_text_place(struct arena *arena, const struct report *report,
 	return frame != NULL ? finding_text_frame(arena, frame, source_root) : "(place unknown)";
 }
 
+const char *finding_text_where(struct arena *arena, const struct report *report,
+			       const struct report_finding *finding, const char *source_root) {
+	bool has_pool = finding->pool >= 0 && (size_t)finding->pool < report->pool_count;
+	if (finding->finding->scope == FINDING_OF_SITE || finding->site != REPORT_UNKNOWN)
+		return finding_text_place(arena, report, finding->site, source_root);
+	if (finding->finding->scope != FINDING_OF_POOL || !has_pool)
+		return "the whole run";
+	const char *role = report->pools[finding->pool].role;
+	return arena_text(arena, "pool '%s'", text_printable(arena, role != NULL ? role : "?"));
+}
+
 /* ---- Findings --------------------------------------------------------------------------------- */
 
 const char *finding_text_title(struct arena *arena, const struct report *report,
 			       const struct report_finding *finding, const char *source_root) {
 	return arena_text(arena, "%" PRIu64 "x %s at %s", finding->finding->count, finding->finding->kind,
-			  finding_text_place(arena, report, finding->site, source_root));
+			  finding_text_where(arena, report, finding, source_root));
 }
 
 static const char *append(struct arena *arena, const char *text, const char *line) {

@@ -15,6 +15,9 @@ const char *finding_text_relative(const char *file, const char *source_root);
 /* "orders.py:25 book_order", or why there is no such place. */
 const char *finding_text_place(struct arena *arena, const struct report *report, int64_t site,
 			       const char *source_root);
+/* Of a finding: its place, "pool 'web'", or "the whole run". */
+const char *finding_text_where(struct arena *arena, const struct report *report,
+			       const struct report_finding *finding, const char *source_root);
 /* "4x never-finished at orders.py:25 book_order" */
 const char *finding_text_title(struct arena *arena, const struct report *report,
 			       const struct report_finding *finding, const char *source_root);

@@ -39,7 +39,7 @@ static json_t *location_of(const struct report *report, size_t index, const char
 static json_t *entry_of(struct arena *arena, const struct report *report, size_t index,
 			const char *source_root) {
 	const struct report_finding *finding = &report->findings[index];
-	const char *place = finding_text_place(arena, report, finding->site, source_root);
+	const char *place = finding_text_where(arena, report, finding, source_root);
 	json_t *entry = json_object();
 	json_object_set_new(
 		entry, "description",

@@ -157,7 +157,7 @@ static void place_finding(struct junit *junit, size_t index) {
 	if (in_tests < finding->finding->count)
 		add_finding(junit,
 			    find_case(junit, "pqlease.place",
-				      finding_text_place(&junit->arena, junit->report, finding->site,
+				      finding_text_where(&junit->arena, junit->report, finding,
 							 junit->options->source_root)),
 			    index);
 }

@@ -102,7 +102,7 @@ static void write_table(struct markdown *markdown, size_t shown) {
 			finding_level_name(finding->finding->level), finding->finding->kind,
 			finding->finding->count,
 			code(&markdown->arena,
-			     finding_text_place(&markdown->arena, report, finding->site,
+			     finding_text_where(&markdown->arena, report, finding,
 						markdown->options->source_root)),
 			test_of(markdown, finding), state_of(report, i));
 	}

@@ -311,6 +311,11 @@ static void test_leak(void **state) {
 	compare_golden("report_leak.txt", render(RENDER_TEXT, false, false));
 	compare_golden("report_leak_full.txt", render(RENDER_TEXT, true, false));
 	compare_golden("report_leak.json", render(RENDER_JSON, false, false));
+	compare_golden("report_leak.md", render(RENDER_MARKDOWN, false, false));
+	compare_golden("report_leak.junit.xml", render(RENDER_JUNIT, false, false));
+	compare_golden("report_leak.sarif", render(RENDER_SARIF, false, false));
+	compare_golden("report_leak.github", render(RENDER_GITHUB, false, false));
+	compare_golden("report_leak.gitlab.json", render(RENDER_GITLAB, false, false));
 	release();
 }
 
