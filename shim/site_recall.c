@@ -1,7 +1,10 @@
 #include "shim/site_recall.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "shim/script.h"
 #include "shim/site.h"
@@ -10,6 +13,7 @@
 #include "shim/stack_table.h"
 
 #define PLACES 8u
+#define MEMORIES 64u /* threads that remember at once; others capture every time */
 #define FRAMES_MAX 40u
 #define WORDS_MAX 8192u /* searched above the mark: 64 KiB of stack */
 #define CAPTURE_PAUSE_NS UINT64_C(1000000)
@@ -26,7 +30,16 @@ struct place {
 	uintptr_t pc[FRAMES_MAX];
 };
 
-static __thread struct place places[PLACES];
+/* What a thread has learned. Not thread-local itself: the loader has little static room for that, and none to give
+ * when an auditor is loaded first (rtld-audit); then the program would not start. */
+struct memory {
+	_Atomic int32_t owner; /* thread id, 0: free */
+	struct place places[PLACES];
+};
+
+static struct memory memories[MEMORIES];
+static __thread struct memory *own;
+static __thread int32_t refused_id; /* the thread that found none free, and asks no more */
 static __thread uint64_t last_capture_ns;
 static _Atomic uint32_t forgotten;
 
@@ -34,8 +47,42 @@ static uint32_t generation_of(const struct recording *now) {
 	return atomic_load_explicit(&forgotten, memory_order_acquire) * 0x10001u + now->generation;
 }
 
-static struct place *place_of(uintptr_t caller, uintptr_t mark) {
-	return &places[((caller ^ mark >> 4) * UINT64_C(0x9e3779b97f4a7c15) >> 40) % PLACES];
+/* A thread has ended, or belonged to the parent of a fork, if its number is none of this process. */
+static bool is_thread_gone(int32_t id) {
+	int saved_errno = errno;
+	bool is_gone = syscall(SYS_tgkill, getpid(), id, 0) != 0 && errno == ESRCH;
+	errno = saved_errno;
+	return is_gone;
+}
+
+static bool take_memory(struct memory *memory, int32_t id) {
+	int32_t owner = atomic_load_explicit(&memory->owner, memory_order_relaxed);
+	return (owner == 0 || owner == id || is_thread_gone(owner)) &&
+		atomic_compare_exchange_strong(&memory->owner, &owner, id);
+}
+
+/* Once in a thread's life and after each fork; NULL if all are taken. */
+static struct memory *find_memory(int32_t id) {
+	for (uint32_t i = 0; i < MEMORIES; i++)
+		if (take_memory(&memories[i], id)) {
+			for (uint32_t place = 0; place < PLACES; place++)
+				memories[i].places[place].caller = 0;
+			return &memories[i];
+		}
+	return NULL;
+}
+
+static struct memory *own_memory(void) {
+	int32_t id = process_thread_id();
+	if (own && atomic_load_explicit(&own->owner, memory_order_relaxed) == id)
+		return own;
+	own = refused_id == id ? NULL : find_memory(id);
+	refused_id = own ? 0 : id;
+	return own;
+}
+
+static struct place *place_of(struct memory *memory, uintptr_t caller, uintptr_t mark) {
+	return &memory->places[((caller ^ mark >> 4) * UINT64_C(0x9e3779b97f4a7c15) >> 40) % PLACES];
 }
 
 static bool is_here(const struct place *place, const struct recording *now, uintptr_t caller,
@@ -100,7 +147,7 @@ static uint32_t capture(const struct recording *now, const void *caller, struct 
 	struct stack stack;
 	struct script_stack script;
 	uint32_t site = site_capture(now, caller, &stack, &script);
-	if (script.count == 0 && site >= LEDGER_SITE_FIRST)
+	if (place && script.count == 0 && site >= LEDGER_SITE_FIRST)
 		remember(place, now, (uintptr_t)caller, mark, &stack, site);
 	return site;
 }
@@ -108,9 +155,10 @@ static uint32_t capture(const struct recording *now, const void *caller, struct 
 uint32_t site_recall(const struct recording *now, const void *caller, const void *mark, uint64_t now_ns,
 		     bool *is_assumed) {
 	uintptr_t at = (uintptr_t)mark & ~(uintptr_t)7;
-	struct place *place = place_of((uintptr_t)caller, at);
+	struct memory *memory = own_memory();
+	struct place *place = memory ? place_of(memory, (uintptr_t)caller, at) : NULL;
 	*is_assumed = false;
-	if (!now->captures_every_use && now_ns - last_capture_ns < CAPTURE_PAUSE_NS &&
+	if (place && !now->captures_every_use && now_ns - last_capture_ns < CAPTURE_PAUSE_NS &&
 	    is_here(place, now, (uintptr_t)caller, at) && !place->is_refuted && holds_all(place)) {
 		*is_assumed = true;
 		return place->site;
