@@ -715,7 +715,7 @@ static void read_releasers(const struct reading *reading) {
 	struct model *model = reading->model;
 	uint64_t count = ledger_image_count(&reading->image, LEDGER_RELEASERS);
 	model->releasers = arena_array(&model->arena, count, sizeof *model->releasers);
-	for (uint64_t i = 0; i < count; i++) {
+	for (uint64_t i = 0; i < count && model->site_count > 0; i++) {
 		const struct ledger_releaser *from = ledger_image_unit(&reading->image, LEDGER_RELEASERS, i);
 		if (from->count == 0)
 			continue;

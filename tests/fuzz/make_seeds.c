@@ -73,8 +73,11 @@ static void fill_history(struct ledger_builder *builder) {
 					     .release = (uint8_t)i};
 		ledger_history_add(builder->ledger, &ended);
 	}
-	ledger_add_open(&(struct ledger_account){builder->ledger, account.pool, account.site}, 1,
-			ledger_builder_at(3));
+	struct ledger_account booked = {builder->ledger, account.pool, account.site};
+	for (uint32_t i = 0; i < 40; i++) {
+		ledger_add_open(&booked, 1, ledger_builder_at(i / 4.0)); /* a trend of several stages */
+		ledger_add_release(&booked, i % 3, 1u << i % 8, ledger_builder_at(i));
+	}
 	ledger_builder_end_run(builder, 10, 3);
 }
 

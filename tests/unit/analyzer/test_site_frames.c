@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -295,6 +296,136 @@ static void test_fingerprints_are_for_ever(void **state) {
 
 #define WITH_SITE(test) cmocka_unit_test_setup_teardown(test, start, finish)
 
+/* ---- Whose code ------------------------------------------------------------------------------------------ */
+
+static void test_known_packages(void **state) {
+	(void)state;
+	static const struct {
+		const char *path;
+		enum site_frame_owner owner;
+	} known[] = {
+		{"/usr/lib/python3/dist-packages/psycopg2/__init__.py", SITE_FRAME_DRIVER},
+		{"/srv/venv/lib/python3.11/site-packages/psycopg/connection.py", SITE_FRAME_DRIVER},
+		{"/usr/lib/python3/dist-packages/psycopg2/pool.py", SITE_FRAME_POOL},
+		{"/srv/venv/lib/python3.12/site-packages/psycopg_pool/pool.py", SITE_FRAME_POOL},
+		{"/usr/lib/python3/dist-packages/sqlalchemy/pool/impl.py", SITE_FRAME_POOL},
+		{"/srv/checkout/sqlalchemy/engine/base.py", SITE_FRAME_FRAMEWORK},
+		{"/usr/lib/python3/dist-packages/django/db/backends/base/base.py", SITE_FRAME_FRAMEWORK},
+		{"/usr/lib/python3/dist-packages/gunicorn/workers/sync.py", SITE_FRAME_FRAMEWORK},
+		{"/srv/venv/lib/python3.11/site-packages/flask/app.py", SITE_FRAME_FRAMEWORK},
+		{"/srv/venv/lib/python3.11/site-packages/celery/app/trace.py", SITE_FRAME_FRAMEWORK},
+		{"/srv/shop/vendor/laravel/framework/src/Illuminate/Database/Connection.php",
+		 SITE_FRAME_FRAMEWORK},
+		{"/var/lib/gems/3.1.0/gems/activerecord-7.0/lib/active_record/connection_adapters/abstract/"
+		 "connection_pool.rb",
+		 SITE_FRAME_POOL},
+		{"/var/lib/gems/3.1.0/gems/pg-1.4.5/lib/pg/connection.rb", SITE_FRAME_DRIVER},
+		{"/usr/share/perl5/DBI.pm", SITE_FRAME_DRIVER},
+		{"/usr/share/perl5/Rose/DB.pm", SITE_FRAME_FRAMEWORK},
+		{"/usr/lib/python3.11/threading.py", SITE_FRAME_INTERPRETER},
+		/* The program's own, whatever its folder is called. */
+		{"/srv/flask/app.py", SITE_FRAME_APPLICATION},
+		{"/srv/celery/tasks.py", SITE_FRAME_APPLICATION},
+		{"/srv/django/views.py", SITE_FRAME_APPLICATION},
+		{"/srv/shop/pool.py", SITE_FRAME_APPLICATION},
+		{"/srv/shop/db/connection_pool_config.py", SITE_FRAME_APPLICATION},
+		{"orders.py", SITE_FRAME_APPLICATION},
+	};
+	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+		site.frame_count = 0;
+		add_script(known[i].path, "call", 1);
+		resolve();
+		if (result.frames[0].owner != known[i].owner)
+			fail_msg("%s is taken for owner %d, not %d", known[i].path,
+				 (int)result.frames[0].owner, (int)known[i].owner);
+	}
+}
+
+/* ---- Properties of fingerprints --------------------------------------------------------------------------- */
+
+static uint64_t seed = 88172645463325252u;
+
+static unsigned random_below(unsigned limit) {
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return (unsigned)((seed >> 11) % limit);
+}
+
+static const char *const scripts[] = {"orders.py", "cart.py", "views.py", "tasks.py"};
+static const char *const names[] = {"book", "charge", "index", "take", "run", "<module>"};
+static const char *const others[] = {"/usr/lib/python3/dist-packages/psycopg2/__init__.py",
+				     "/usr/lib/python3.11/threading.py",
+				     "/usr/lib/python3/dist-packages/sqlalchemy/pool/base.py"};
+
+struct walk {
+	unsigned script[8];
+	unsigned name[8];
+	unsigned count;
+};
+
+static struct walk random_walk(void) {
+	struct walk walk = {.count = 1 + random_below(8)};
+	for (unsigned i = 0; i < walk.count; i++) {
+		walk.script[i] = random_below(4);
+		walk.name[i] = random_below(6);
+	}
+	return walk;
+}
+
+/* The stack of a walk as one build of the program shows it: with its lines, its place, and frames of others between. */
+static const char *fingerprint_of_walk(const struct walk *walk, const char *folder, unsigned shift,
+				       unsigned strangers) {
+	static char copy[SITE_FINGERPRINT_BYTES];
+	static char paths[8][64];
+	site.frame_count = 0;
+	add_native(PSYCOPG2, NAMELESS, 1 + shift);
+	for (unsigned i = 0; i < walk->count; i++) {
+		snprintf(paths[i], sizeof paths[i], "%s/%s", folder, scripts[walk->script[i]]);
+		for (unsigned j = 0; j < strangers; j++)
+			add_script(others[(i + j) % 3], "between", 1 + shift);
+		add_script(paths[i], names[walk->name[i]], 10 * i + shift + 1);
+	}
+	add_native(PYTHON, NAMELESS, 7 + shift);
+	resolve();
+	memcpy(copy, result.fingerprint, sizeof copy);
+	return copy;
+}
+
+static bool is_same_to_depth(const struct walk *a, const struct walk *b) {
+	unsigned depth_a = a->count < SITE_FINGERPRINT_FRAMES ? a->count : SITE_FINGERPRINT_FRAMES;
+	unsigned depth_b = b->count < SITE_FINGERPRINT_FRAMES ? b->count : SITE_FINGERPRINT_FRAMES;
+	for (unsigned i = 0; i < depth_a && i < depth_b; i++)
+		if (a->script[i] != b->script[i] || a->name[i] != b->name[i])
+			return false;
+	return depth_a == depth_b;
+}
+
+static void test_a_fingerprint_outlives_edits_and_moves(void **state) {
+	(void)state;
+	for (int round = 0; round < 500; round++) {
+		struct walk walk = random_walk();
+		char before[SITE_FINGERPRINT_BYTES];
+		memcpy(before, fingerprint_of_walk(&walk, "/srv/shop", 0, 1), sizeof before);
+		assert_string_equal(before, fingerprint_of_walk(&walk, "/srv/shop", 20, 1));
+		assert_string_equal(before,
+				    fingerprint_of_walk(&walk, "/home/ci/build-4711", random_below(5000), 1));
+		assert_string_equal(before, fingerprint_of_walk(&walk, "/srv/shop", 0, 2));
+	}
+}
+
+static void test_other_functions_have_other_fingerprints(void **state) {
+	(void)state;
+	for (int round = 0; round < 1000; round++) {
+		struct walk walk = random_walk();
+		struct walk other = random_walk();
+		char before[SITE_FINGERPRINT_BYTES];
+		memcpy(before, fingerprint_of_walk(&walk, "/srv/shop", 0, 1), sizeof before);
+		bool is_equal = strcmp(before, fingerprint_of_walk(&other, "/srv/shop", 0, 1)) == 0;
+		assert_int_equal(is_same_to_depth(&walk, &other), is_equal);
+	}
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		WITH_SITE(test_first_frame_outside_the_libraries),
@@ -311,6 +442,9 @@ int main(void) {
 		WITH_SITE(test_script_directories_do_not_matter),
 		WITH_SITE(test_kinds_have_fingerprints_of_their_own),
 		WITH_SITE(test_fingerprints_are_for_ever),
+		WITH_SITE(test_known_packages),
+		WITH_SITE(test_a_fingerprint_outlives_edits_and_moves),
+		WITH_SITE(test_other_functions_have_other_fingerprints),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
