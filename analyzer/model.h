@@ -50,18 +50,18 @@ enum model_counter {
 	MODEL_IDLE_IN_TRANSACTION_NS, /* of ended uses: in a transaction, no command in flight */
 	MODEL_IDLE_NS,                /* of ended leases, outside uses; at the site of the lease */
 	MODEL_LEFT_HELD_NS,
-	MODEL_COMMANDS,          /* of ended uses */
-	MODEL_USES_LEFT,         /* of USES_ENDED: their lease or process ended in the middle of them */
-	MODEL_USES_ASSUMED,      /* of USES_ENDED: site recognised by samples, see MODEL_NOTE_USES_ASSUMED */
-	MODEL_FINISHED_UNUSED,   /* of FINISHED: not one command was sent; at the site of the lease */
-	MODEL_CONCURRENT_USE,    /* calls on a PGconn while another thread was inside a call on it */
-	MODEL_USE_AFTER_FINISH,  /* commands on a PGconn that was finished */
-	MODEL_NESTED_LEASE,      /* a thread in a transaction took a lease or began a use of another one */
-	MODEL_SERVER_CLOSED,     /* commands after which an established lease was broken */
-	MODEL_SLOW_QUERIES,      /* commands of at least 1 s, very slow ones included */
-	MODEL_VERY_SLOW_QUERIES, /* at least 10 s */
-	MODEL_IDLE_SPANS,        /* idle in a transaction for at least 1 s, longer ones included */
-	MODEL_LONG_IDLE_SPANS,   /* at least 30 s */
+	MODEL_COMMANDS,         /* of ended uses */
+	MODEL_USES_LEFT,        /* of USES_ENDED: their lease or process ended in the middle of them */
+	MODEL_USES_ASSUMED,     /* of USES_ENDED: site recognised by samples, see MODEL_NOTE_USES_ASSUMED */
+	MODEL_FINISHED_UNUSED,  /* of FINISHED: not one command was sent; at the site of the lease */
+	MODEL_CONCURRENT_USE,   /* calls on a PGconn while another thread was inside a call on it */
+	MODEL_USE_AFTER_FINISH, /* commands on a PGconn that was finished */
+	MODEL_NESTED_LEASE, /* a thread in a transaction waited for a lease, or in a use of another one (event loops do not wait) */
+	MODEL_SERVER_CLOSED,        /* commands after which an established lease was broken */
+	MODEL_SLOW_QUERIES,         /* commands of at least 1 s, very slow ones included */
+	MODEL_VERY_SLOW_QUERIES,    /* at least 10 s */
+	MODEL_IDLE_SPANS,           /* idle in a transaction for at least 1 s, longer ones included */
+	MODEL_LONG_IDLE_SPANS,      /* at least 30 s */
 	MODEL_VERY_LONG_IDLE_SPANS, /* at least 300 s */
 	MODEL_COUNTER_COUNT
 };

@@ -183,6 +183,12 @@ static void use_ended(struct use_call *use, const struct instance_binding *bindi
 	DEFINE_USE(name, result, parameters, arguments, USE_COMMAND, "PREPARE")
 #define DEFINE_COMMAND(name, result, parameters, arguments) \
 	DEFINE_USE(name, result, parameters, arguments, USE_COMMAND, NULL)
+#define DEFINE_SEND_QUERY(name, result, parameters, arguments) \
+	DEFINE_USE(name, result, parameters, arguments, USE_SEND, query)
+#define DEFINE_SEND_PREPARE(name, result, parameters, arguments) \
+	DEFINE_USE(name, result, parameters, arguments, USE_SEND, "PREPARE")
+#define DEFINE_SEND(name, result, parameters, arguments) \
+	DEFINE_USE(name, result, parameters, arguments, USE_SEND, NULL)
 #define DEFINE_RESULT(name, result, parameters, arguments) \
 	DEFINE_USE(name, result, parameters, arguments, USE_RESULT, NULL)
 

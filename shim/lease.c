@@ -216,7 +216,8 @@ static void established(struct ledger_slot *slot, const struct lease_facts *fact
 			ledger_add(&account, LEDGER_REVIVED, 1, now_ns);
 		lease->held_since_ns = now_ns;
 		ledger_add_open(&account, 1, now_ns);
-		use_lease_taken(&account, now_ns);
+		if (!(lease->flags & LEDGER_LEASE_ASYNC))
+			use_lease_taken(&account, now_ns);
 	}
 	lease->established_ns = now_ns;
 	lease->last_event_ns = now_ns;
@@ -527,9 +528,9 @@ static bool find_used(struct ledger_slot *slot, const struct recording *now, con
 		return now->tracks_uses && entry.slot != LEDGER_NO_SLOT &&
 			ledger_slot_find(slot, now->ledger, entry.slot, entry.word) &&
 			ledger_slot_state(slot) == LEDGER_LEASE_OPEN;
-	if (kind == USE_COMMAND && entry.state == CONN_HELD)
+	if (kind != USE_RESULT && entry.state == CONN_HELD)
 		borrow(now, &entry, conn, caller);
-	if (kind == USE_COMMAND && entry.state == CONN_FINISHED && entry.generation == now->generation &&
+	if (kind != USE_RESULT && entry.state == CONN_FINISHED && entry.generation == now->generation &&
 	    now->tracks_uses)
 		used_after_finish(now, caller);
 	return false;

@@ -202,7 +202,7 @@ static void begin_use(struct use_call *call, const struct recording *now, const 
 		     ledger_add_in_use(&account) | (is_assumed ? LEDGER_USE_ASSUMED : 0));
 	if (is_assumed)
 		process_note(LEDGER_NOTE_USES_ASSUMED);
-	if (!has_flag(lease, LEDGER_LEASE_DEDICATED))
+	if (call->is_waiting && !has_flag(lease, LEDGER_LEASE_DEDICATED))
 		use_lease_taken(&account, call->begun_ns);
 }
 
@@ -244,9 +244,12 @@ static void begin_command(struct use_call *call, const struct recording *now, en
 
 void use_enter(struct use_call *call, const struct recording *now, const struct ledger_slot *slot,
 	       enum use_kind kind, enum statement statement, const void *caller, const void *mark) {
-	*call = (struct use_call){.slot = *slot, .thread = process_thread_id(), .is_recorded = true};
+	*call = (struct use_call){.slot = *slot,
+				  .thread = process_thread_id(),
+				  .is_recorded = true,
+				  .is_waiting = kind == USE_COMMAND};
 	step_inside(call, ledger_slot_lease(slot));
-	if (kind == USE_COMMAND)
+	if (kind != USE_RESULT)
 		begin_command(call, now, statement, caller, mark);
 }
 

@@ -24,7 +24,8 @@
 enum use_status { USE_IDLE, USE_ACTIVE, USE_IN_TRANSACTION, USE_TRANSACTION_FAILED, USE_BROKEN };
 
 enum use_kind {
-	USE_COMMAND, /* sends a command, and may wait for its end */
+	USE_COMMAND, /* sends a command and waits for what it answers */
+	USE_SEND,    /* sends a command */
 	USE_RESULT   /* goes on with what was sent before */
 };
 
@@ -33,8 +34,8 @@ struct use_call {
 	uint64_t begun_ns;
 	int32_t thread;
 	int32_t thread_before; /* who was inside already; 0 nobody */
-	uint32_t commands_before;
 	bool is_recorded;
+	bool is_waiting; /* until the command has an answer */
 };
 
 /* Before the real call on an established lease. `caller` is the hook's return address, and `mark` an address in the hook's
@@ -48,7 +49,8 @@ bool use_leave(struct use_call *call, enum use_status status);
 /* Before the lease ends or is reset, with the slot in a state in which nobody else touches it: a use in progress ends with it. */
 void use_lease_ends(struct ledger_slot *slot, uint64_t now_ns);
 
-/* A thread that is in a transaction takes another lease, at `site`. */
+/* A thread that may be in a transaction took another lease by waiting for it. Who does not wait (an event loop) has several
+ * connections in transactions at once, and blocks none of them. */
 void use_lease_taken(const struct ledger_account *account, uint64_t now_ns);
 
 #endif

@@ -373,6 +373,20 @@ static void test_a_lease_inside_a_transaction(void **state) {
 	lease_finish(outer, NULL);
 }
 
+/* An event loop serves several transactions at once. */
+static void test_who_does_not_wait_is_not_nested(void **state) {
+	(void)state;
+	const void *outer = open_lease();
+	const void *other = open_lease();
+	exec(outer, "begin", USE_IN_TRANSACTION);
+	remember();
+	assert_false(call(other, USE_SEND, "begin", USE_ACTIVE));
+	fetch(other, USE_IN_TRANSACTION);
+	assert_int_equal(0, more(LEDGER_NESTED_LEASE));
+	lease_finish(other, NULL);
+	lease_finish(outer, NULL);
+}
+
 static void test_the_finish_of_the_outer_lease_is_its_end(void **state) {
 	(void)state;
 	const void *outer = open_lease();
@@ -559,6 +573,7 @@ int main(void) {
 		cmocka_unit_test(test_who_listens_is_dedicated),
 		cmocka_unit_test(test_a_command_after_the_finish),
 		cmocka_unit_test(test_a_lease_inside_a_transaction),
+		cmocka_unit_test(test_who_does_not_wait_is_not_nested),
 		cmocka_unit_test(test_the_finish_of_the_outer_lease_is_its_end),
 		cmocka_unit_test(test_two_threads_inside_at_once),
 		cmocka_unit_test(test_a_thread_that_left_is_not_inside),
