@@ -151,6 +151,7 @@ static void apply_suppressions(struct gate_judging *judging) {
 	const struct report *report = judging->report;
 	const struct suppression *only = only_list(policy);
 	size_t *by = arena_array(judging->arena, report->finding_count, sizeof *by);
+	judging->suppression_of = by;
 	for (size_t i = 0; i < report->finding_count; i++) {
 		size_t allowed =
 			only != NULL ? find_suppression(judging, &report->findings[i], true) : SIZE_MAX;
@@ -169,7 +170,7 @@ static void apply_suppressions(struct gate_judging *judging) {
 
 /* What is said of a finding whose suppression was too small for it, "" if none was. */
 static const char *exceeded_note(struct gate_judging *judging, size_t index) {
-	size_t by = find_suppression(judging, &judging->report->findings[index], false);
+	size_t by = judging->suppression_of[index];
 	if (by == SIZE_MAX)
 		return "";
 	const struct gate_suppression *suppression = &judging->outcome->suppressions[by];
@@ -278,6 +279,15 @@ static uint64_t count_of_kind(const struct gate_judging *judging, const char *ki
 	return count;
 }
 
+static void count_items(struct gate_judging *judging) {
+	const struct gate_policy *policy = judging->policy;
+	judging->count_of_items =
+		arena_array(judging->arena, policy->fail_on_count, sizeof *judging->count_of_items);
+	for (size_t i = 0; i < policy->fail_on_count; i++)
+		if (policy->fail_on[i].word == GATE_ON_KIND)
+			judging->count_of_items[i] = count_of_kind(judging, policy->fail_on[i].name);
+}
+
 static bool fails(const struct gate_judging *judging, const struct gate_fail_on *item,
 		  const struct finding *finding) {
 	switch (item->word) {
@@ -287,7 +297,7 @@ static bool fails(const struct gate_judging *judging, const struct gate_fail_on 
 		return finding->level <= FINDING_WARNING;
 	case GATE_ON_KIND:
 		return strcmp(finding->kind, item->name) == 0 &&
-			(item->limit == 1 || count_of_kind(judging, item->name) >= item->limit);
+			judging->count_of_items[item - judging->policy->fail_on] >= item->limit;
 	default:
 		return false;
 	}
@@ -377,6 +387,7 @@ static void judge(struct gate_judging *judging) {
 		compare_with_baseline(judging, i);
 	if (judging->policy->has_baseline)
 		find_absents(judging);
+	count_items(judging);
 	for (size_t i = 0; i < report->finding_count; i++)
 		judge_finding(judging, i);
 	gate_budgets_judge(judging);
@@ -386,7 +397,8 @@ static void judge(struct gate_judging *judging) {
 void gate_judge(struct report *report, const struct gate_policy *policy) {
 	struct gate_policy standard;
 	struct gate_outcome *outcome = arena_new(&report->arena, struct gate_outcome);
-	struct gate_judging judging = {report, &report->arena, policy, outcome, 0};
+	struct gate_judging judging = {
+		.report = report, .arena = &report->arena, .policy = policy, .outcome = outcome};
 	gate_policy_init(&standard);
 	if (policy == NULL)
 		judging.policy = &standard;

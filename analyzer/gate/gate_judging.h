@@ -14,6 +14,8 @@ struct gate_judging {
 	const struct gate_policy *policy;
 	struct gate_outcome *outcome;
 	size_t failure_capacity;
+	size_t *suppression_of;   /* for each finding the suppression that matches, SIZE_MAX: none */
+	uint64_t *count_of_items; /* for each item on a kind: how many of it the policy does not accept */
 };
 
 void gate_judging_fail(struct gate_judging *judging, const struct gate_failure *failure);
