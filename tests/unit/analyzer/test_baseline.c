@@ -71,6 +71,9 @@ static void test_what_is_refused(void **state) {
 		assert_false(parse(&baseline, cases[i].text));
 		assert_string_equal(cases[i].place, error.place);
 	}
+	struct baseline conflicted;
+	assert_false(parse(&conflicted, LINE(1, 3) "<<<<<<< HEAD\n"));
+	assert_non_null(strstr(error.why, "merge conflict marker"));
 	struct gate_input input;
 	assert_false(gate_input_of_bytes(&input, &arena, "b", "a\nb\0c", 5, &error));
 	assert_string_equal("b:2", error.place);

@@ -157,9 +157,16 @@ static void test_distrust_wins(void **state) {
 	gate_judge(&report, NULL);
 	assert_int_equal(2, gate_exit_code(report.gate));
 	assert_int_equal(2, report.gate->failure_count);
+	static const char *const reasons[] = {"one", "two"};
+	report.trust.reasons = reasons;
+	report.trust.reason_count = 2;
 	assert_null(gate_policy_fail_on(&policy, "none", "test"));
 	gate_judge(&report, &policy);
 	assert_int_equal(2, gate_exit_code(report.gate));
+	assert_int_equal(2, report.gate->failure_count);
+	report.trust.ok = true; /* then they are remarks */
+	gate_judge(&report, &policy);
+	assert_int_equal(0, gate_exit_code(report.gate));
 }
 
 /* ---- Baseline ------------------------------------------------------------------------------------------ */
