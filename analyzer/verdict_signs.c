@@ -75,10 +75,43 @@ static void add_pool(struct use_sums *sums, const struct model *model, uint32_t 
 			add_lease(sums, &model->leases[i]);
 }
 
+/* The sum of squares over the sum: the mean length as a moment of it sees it, over the last uses. */
+struct lengths {
+	double sum;
+	double squares;
+};
+
+static void add_length(struct lengths *lengths, uint64_t length_ns, uint32_t weight) {
+	lengths->sum += (double)length_ns * weight;
+	lengths->squares += (double)length_ns * (double)length_ns * weight;
+}
+
+static double seen_length_s(const struct lengths *lengths, double otherwise_s) {
+	return lengths->sum > 0 ? lengths->squares / lengths->sum / 1e9 : otherwise_s;
+}
+
+static bool is_looked_at(const struct verdict_signs *signs, uint32_t pool) {
+	return signs->refused > 0 || signs->full_pool == NULL || signs->full_pool->number == pool;
+}
+
+static void read_lengths(struct verdict_signs *signs, const struct model *model) {
+	struct lengths query = {0};
+	struct lengths idle = {0};
+	for (size_t i = 0; i < model->use_count; i++) {
+		const struct model_use *use = &model->uses[i];
+		if (use->is_dedicated || !is_looked_at(signs, use->pool))
+			continue;
+		add_length(&query, use->in_query_ns, use->weight);
+		add_length(&idle, use->idle_in_transaction_ns, use->weight);
+	}
+	signs->query_per_use_s = seen_length_s(&query, signs->query_per_use_s);
+	signs->transaction_idle_per_use_s = seen_length_s(&idle, signs->transaction_idle_per_use_s);
+}
+
 static void read_use(struct verdict_signs *signs, const struct model *model) {
 	struct use_sums sums = {0};
 	for (uint32_t i = 0; i < model->pool_count; i++)
-		if (signs->refused > 0 || signs->full_pool == NULL || signs->full_pool->number == i)
+		if (is_looked_at(signs, i))
 			add_pool(&sums, model, i);
 	signs->uses = sums.uses;
 	if (sums.uses <= 0 || sums.used_ns <= 0)
@@ -87,6 +120,7 @@ static void read_use(struct verdict_signs *signs, const struct model *model) {
 	signs->transaction_idle_share = sums.transaction_idle_ns / sums.used_ns;
 	signs->query_per_use_s = sums.query_ns / sums.uses / 1e9;
 	signs->transaction_idle_per_use_s = sums.transaction_idle_ns / sums.uses / 1e9;
+	read_lengths(signs, model);
 }
 
 /* ---- Holders ------------------------------------------------------------------------------------ */

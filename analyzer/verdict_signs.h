@@ -17,6 +17,7 @@ struct verdict_signs {
 	double uses;
 	double query_share;
 	double transaction_idle_share;
+	/* How long the use was that a moment of such time belongs to: a few long ones among many short ones count. */
 	double query_per_use_s;
 	double transaction_idle_per_use_s;
 

@@ -11,6 +11,7 @@ _pqlease() {
 		[diff]="--base --format=text --format=json -o --color= --help --version"
 		[drill]="--waves --parallel --runs --delay -o --role --color= --help --version"
 		[export]="--format=pprof --format=folded --format=speedscope --format=trace --format=csv -o --help --version"
+		[advise]="--target --json --limit --server --help --version"
 		[ls]="--prune --dir --help --version"
 	)
 	COMPREPLY=()
