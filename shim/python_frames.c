@@ -285,6 +285,32 @@ static enum step append_frame(const struct python *python, uintptr_t frame, stru
 											  : STEP_FULL;
 }
 
+/* POP_TOP, DELETE_SUBSCR, RETURN_VALUE, STORE and DELETE of NAME, ATTR, GLOBAL and FAST: numbers of 3.6 to 3.12. */
+static bool lets_go(uint8_t instruction) {
+	static const uint8_t numbers[] = {1, 61, 83, 90, 91, 95, 96, 97, 98, 125, 126};
+	for (size_t i = 0; i < sizeof numbers; i++)
+		if (numbers[i] == instruction)
+			return true;
+	return false;
+}
+
+bool python_frames_is_letting_go(const struct python *python, const struct script_frame *frame) {
+	const uintptr_t bytes_head = 32; /* of a bytes object, in front of its content */
+	const struct python_layout *layout = python->layout;
+	uintptr_t instructions = (uintptr_t)frame->code + layout->code_instructions;
+	uintptr_t word;
+	if (layout->minor > 12 || (int64_t)frame->position < 0)
+		return false;
+	if (layout->position != PYTHON_POSITION_POINTER) {
+		if (!read_word(python, instructions, &instructions))
+			return false;
+		instructions += bytes_head;
+	}
+	/* The word that the byte is in: one across its end may lie on no page. */
+	uintptr_t at = instructions + frame->position;
+	return read_word(python, at & ~(uintptr_t)7, &word) && lets_go((uint8_t)(word >> 8 * (at & 7)));
+}
+
 bool python_frames_walk(struct python *python, uintptr_t thread_state, struct script_stack *stack) {
 	uintptr_t frame;
 	uint32_t first = stack->count;

@@ -72,6 +72,11 @@ struct python {
  * not look as the layout says: then nothing that was appended is to be believed. */
 bool python_frames_walk(struct python *python, uintptr_t thread_state, struct script_stack *stack);
 
+/* Whether a frame appended by python_frames_walk() in the same hook is at an instruction that only lets go of references: what
+ * it leads to is the destruction of an object. False where that is not known: of a version with other numbers, or an
+ * instruction that the interpreter has specialised. */
+bool python_frames_is_letting_go(const struct python *python, const struct script_frame *frame);
+
 /* A frame appended by python_frames_walk() in the same hook, in words. */
 void python_frames_describe(const struct python *python, const struct script_frame *frame,
 			    struct script_text *text);

@@ -249,10 +249,13 @@ static uint32_t state_of_python(const struct stack *native) {
 		flags |= SCRIPT_FINALIZING;
 	if (is_collecting(state))
 		flags |= SCRIPT_IN_COLLECTOR;
-	if (is_deallocating(native))
-		flags |= SCRIPT_IN_DEALLOCATION;
-	if (state == 0 || !python_frames_walk(&python, state, &innermost) || innermost.count == 0)
+	bool has_frame = state != 0 && python_frames_walk(&python, state, &innermost) && innermost.count > 0;
+	if (!has_frame)
 		flags |= SCRIPT_WITHOUT_FRAMES;
+	/* Destructors are often called from the loop itself, without a frame of _Py_Dealloc. */
+	if (is_deallocating(native) ||
+	    (has_frame && python_frames_is_letting_go(&python, &innermost.frames[0])))
+		flags |= SCRIPT_IN_DEALLOCATION;
 	return flags;
 }
 

@@ -56,6 +56,11 @@ def closing_is_right():
 
 
 @test
+def dropping_the_last_reference_closes_at_once():
+    check_ending("drop", [("finalizer-closed", "note")])
+
+
+@test
 def the_collector_closes_what_a_cycle_held():
     check_ending("cycle", [("finalizer-closed", "warning")])
 
