@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -167,7 +168,21 @@ static bool has_sub_interpreters(void) {
 		interpreter.first_interpreter() != interpreter.newest_interpreter();
 }
 
+static bool is_finalizing(void) {
+	if (interpreter.is_finalizing)
+		return interpreter.is_finalizing() != 0;
+	return interpreter.finalizing_thread && *interpreter.finalizing_thread;
+}
+
+/* The thread that shuts Python down frees the states of all others while they may be inside libpq. It is the main one,
+ * or the program embeds Python in an unusual way. */
+static bool is_state_gone(void) {
+	return is_finalizing() && (pid_t)syscall(SYS_gettid) != getpid();
+}
+
 static uintptr_t find_thread_state(void) {
+	if (is_state_gone())
+		return 0;
 	uintptr_t own = (uintptr_t)interpreter.own_state();
 	bool is_per_thread = python.layout->minor >= 12;
 	if (interpreter.current_state && (is_per_thread || has_sub_interpreters())) {
@@ -233,12 +248,6 @@ static bool is_deallocating(const struct stack *native) {
 		if (is_within(native->pc[i], interpreter.deallocation))
 			return true;
 	return false;
-}
-
-static bool is_finalizing(void) {
-	if (interpreter.is_finalizing)
-		return interpreter.is_finalizing() != 0;
-	return interpreter.finalizing_thread && *interpreter.finalizing_thread;
 }
 
 static uint32_t state_of_python(const struct stack *native) {

@@ -9,6 +9,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "integration"))
 
 from pqlease_test import *  # pylint: disable=wrong-import-position
+from python_versions import *  # pylint: disable=wrong-import-position
 
 cluster = Cluster()
 ERRORS_FOUND = 99
@@ -45,6 +46,16 @@ def memcheck_of_python():
         run = run_under("memcheck", [PYTHON, places, driver] + kinds, db, "--leak-check=no",
                         env={"PYTHONMALLOC": "malloc"})
         check_counted(run, db)
+
+
+@test
+def memcheck_of_daemon_threads():
+    """Since 3.12 the interpreter frees the states of threads that are still in native code when it shuts down."""
+    program = os.path.join(ROOT, "tests", "fixtures", "python", "daemons.py")
+    for python in [PYTHON] + [OTHER_PYTHONS[version] for version in ("3.12", "3.13") if version in OTHER_PYTHONS]:
+        run_under("memcheck", [python, program, fixture("connect_often.so"), "20"], None, "--leak-check=no",
+                  env={"PYTHONMALLOC": "malloc"})
+        print("# %s" % python)
 
 
 @test

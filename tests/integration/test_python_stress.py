@@ -42,4 +42,16 @@ def stacks_of_many_threads():
             print("# python %s is not here: not tested" % version)
 
 
+@test
+def daemon_threads_at_exit():
+    """Wherever each thread was when the interpreter shut down: the program ends as it does alone."""
+    program = os.path.join(ROOT, "tests", "fixtures", "python", "daemons.py")
+    for python in [PYTHON] + sorted(OTHER_PYTHONS.values()):
+        for number in range(max(2, int(SECONDS / 2))):
+            argv = [python, program, fixture("connect_often.so"), str(5 * number + 5)]
+            run = run_with_shim(argv, env={"PGHOST": None}).check_status(0)
+            check_equal(b"", run.stderr, "stderr")
+            run.report()
+
+
 main()
