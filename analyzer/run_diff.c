@@ -48,11 +48,10 @@ static uint64_t *counts_of(struct arena *arena, struct run_diff_side side,
 }
 
 static bool is_reached(struct run_diff_side side, const char *site_fingerprint) {
-	for (size_t run = 0; run < side.count; run++)
-		for (size_t i = 0; i < side.runs[run].site_count; i++)
-			if (site_fingerprint == NULL ||
-			    strcmp(side.runs[run].sites[i].fingerprint, site_fingerprint) == 0)
-				return true;
+	for (size_t i = 0; i < side.count; i++)
+		if (site_fingerprint == NULL ||
+		    run_summary_find_site(&side.runs[i], site_fingerprint) != NULL)
+			return true;
 	return false;
 }
 
@@ -119,16 +118,14 @@ static int order_findings(const void *a, const void *b) {
 
 /* ---- Times ------------------------------------------------------------------------------------ */
 
-/* The values of one place in one run; sites that differ below the fifth frame are one place. */
-static struct histogram values_in(struct arena *arena, const struct run_summary *run, const char *fingerprint,
-				  enum run_summary_measure measure) {
-	struct histogram values = {0};
+/* The values of one place in one run. */
+static const struct histogram *values_in(const struct run_summary *run, const char *fingerprint,
+					 enum run_summary_measure measure) {
+	static const struct histogram none;
 	if (fingerprint == NULL)
-		return run->time[measure];
-	for (size_t i = 0; i < run->site_count; i++)
-		if (strcmp(run->sites[i].fingerprint, fingerprint) == 0)
-			histogram_merge(&values, arena, &run->sites[i].time[measure]);
-	return values;
+		return &run->time[measure];
+	const struct run_summary_site *site = run_summary_find_site(run, fingerprint);
+	return site != NULL ? &site->time[measure] : &none;
 }
 
 static double seconds_at(const struct histogram *values, double quantile) {
@@ -154,10 +151,10 @@ static struct gathered gather(struct arena *arena, struct run_diff_side side, co
 	double *medians = arena_array(arena, side.count, sizeof *medians);
 	size_t count = 0;
 	for (size_t i = 0; i < side.count; i++) {
-		struct histogram values = values_in(arena, &side.runs[i], fingerprint, measure);
-		histogram_merge(&gathered.all, arena, &values);
-		if (values.count > 0)
-			medians[count++] = seconds_at(&values, 0.5);
+		const struct histogram *values = values_in(&side.runs[i], fingerprint, measure);
+		histogram_merge(&gathered.all, arena, values);
+		if (values->count > 0)
+			medians[count++] = seconds_at(values, 0.5);
 	}
 	if (count == 0)
 		return gathered;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <jansson.h>
@@ -16,6 +17,38 @@
 #include "analyzer/text.h"
 
 enum { REPORT_MAX_BYTES = 256 << 20, COUNT_MAX_BITS = 53 };
+
+/* ---- Sites ------------------------------------------------------------------------------------- */
+
+static int compare_sites(const void *a, const void *b) {
+	return strcmp(((const struct run_summary_site *)a)->fingerprint,
+		      ((const struct run_summary_site *)b)->fingerprint);
+}
+
+void run_summary_merge_sites(struct run_summary *summary, struct arena *arena) {
+	size_t kept = 0;
+	if (summary->site_count > 1)
+		qsort(summary->sites, summary->site_count, sizeof *summary->sites, compare_sites);
+	for (size_t i = 0; i < summary->site_count; i++) {
+		struct run_summary_site *last = kept > 0 ? &summary->sites[kept - 1] : NULL;
+		if (last == NULL || compare_sites(last, &summary->sites[i]) != 0) {
+			summary->sites[kept++] = summary->sites[i];
+			continue;
+		}
+		last->attempts += summary->sites[i].attempts;
+		for (int measure = 0; measure < RUN_SUMMARY_MEASURE_COUNT; measure++)
+			histogram_merge(&last->time[measure], arena, &summary->sites[i].time[measure]);
+	}
+	summary->site_count = kept;
+}
+
+const struct run_summary_site *run_summary_find_site(const struct run_summary *summary,
+						     const char *fingerprint) {
+	const struct run_summary_site key = {.fingerprint = fingerprint};
+	if (summary->site_count == 0)
+		return NULL;
+	return bsearch(&key, summary->sites, summary->site_count, sizeof key, compare_sites);
+}
 
 /* ---- From a report in memory ------------------------------------------------------------------- */
 
@@ -62,6 +95,7 @@ void run_summary_take(struct run_summary *summary, struct arena *arena, const st
 	summary->findings = arena_array(arena, report->finding_count, sizeof *summary->findings);
 	for (size_t i = 0; i < report->finding_count; i++)
 		take_finding(&summary->findings[i], arena, report, &report->findings[i]);
+	run_summary_merge_sites(summary, arena);
 }
 
 /* ---- From JSON: nothing in it is believed ---------------------------------------------------------- */
@@ -222,6 +256,8 @@ const char *run_summary_parse(struct run_summary *summary, struct arena *arena, 
 	if (report == NULL)
 		return arena_text(arena, "line %d: %s", error.line, error.text);
 	const char *problem = take_json(summary, arena, report);
+	if (problem == NULL)
+		run_summary_merge_sites(summary, arena);
 	json_decref(report);
 	return problem;
 }

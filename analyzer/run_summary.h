@@ -38,7 +38,7 @@ struct run_summary {
 	struct histogram time[RUN_SUMMARY_MEASURE_COUNT];
 	struct run_summary_finding *findings;
 	size_t finding_count;
-	struct run_summary_site *sites;
+	struct run_summary_site *sites; /* by fingerprint, one of each */
 	size_t site_count;
 };
 
@@ -50,5 +50,12 @@ void run_summary_take(struct run_summary *summary, struct arena *arena, const st
 /* NULL, or what is wrong with the report. */
 const char *run_summary_parse(struct run_summary *summary, struct arena *arena, const char *bytes,
 			      size_t length);
+
+/* Sorts sites and takes those of one fingerprint, which differ below the fifth frame, together. */
+void run_summary_merge_sites(struct run_summary *summary, struct arena *arena);
+
+/* NULL if there is none. */
+const struct run_summary_site *run_summary_find_site(const struct run_summary *summary,
+						     const char *fingerprint);
 
 #endif

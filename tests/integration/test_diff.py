@@ -5,13 +5,14 @@ PQLEASE_DIFF_COMPARISONS: how many runs are compared with their like, and with s
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 from delay_proxy import DelayProxy
 from pqlease_test import *
 
 cluster = Cluster()
 COMPARISONS = int(os.environ.get("PQLEASE_DIFF_COMPARISONS", "4"))
-DELAY_S = 0.030
+DELAY_S = 0.050
 CONNECTS = 30
 
 
@@ -26,6 +27,12 @@ def clients(db, delay, count=CONNECTS):
     with DelayProxy(cluster, delay) as proxy:
         return run_pqlease(["sh", "-c", "for i in $(seq %d); do %s -XAtc 'select 1' >/dev/null; done" %
                             (count, cluster.bin("psql"))], "--report=none", db=db, env=proxy.environment()).ledger
+
+
+def side_by_side(db, *delays):
+    """Runs at the same time: what else the machine does is the same for all."""
+    with ThreadPoolExecutor(len(delays)) as pool:
+        return list(pool.map(lambda delay: clients(db, delay), delays))
 
 
 def as_json(ledger):
@@ -73,19 +80,21 @@ def ledgers_and_reports_say_the_same():
 def unequal_delays_are_found_and_equal_ones_are_not():
     db = cluster.fresh_database()
     false_alarms = misses = 0
+    alarms = []
     base = clients(db, DELAY_S)
     median = diff(base, base)[1]["times"][0]["base_p50"]
-    for number in range(COMPARISONS):
-        like = clients(db, DELAY_S)
-        false_alarms += diff(base, like)[0] != 0
-        slower = clients(db, DELAY_S + 0.2 * median)
-        status, result = diff(like, slower)
+    for _ in range(COMPARISONS):
+        base, like, slower = side_by_side(db, DELAY_S, DELAY_S, DELAY_S + 0.2 * median)
+        status, result = diff(base, like)
+        false_alarms += status != 0
+        alarms += ["%s %.4f -> %.4f" % (time["measure"], time["base_p50"], time["new_p50"])
+                   for time in result["times"] if time["state"] == "worse"]
+        status, result = diff(base, slower)
         misses += status != 1 or result["times"][0]["state"] != "worse"
-        base = like
     print("# %d of %d equal runs called worse, %d of %d runs slower by 20 %% missed" %
           (false_alarms, COMPARISONS, misses, COMPARISONS))
     allowed = COMPARISONS // 20 if COMPARISONS >= 20 else 1
-    check(false_alarms <= allowed, "false alarms: %d" % false_alarms)
+    check(false_alarms <= allowed, "false alarms: %d, %r" % (false_alarms, alarms))
     check(misses <= allowed, "missed: %d" % misses)
 
 

@@ -136,6 +136,7 @@ static void test_many_places(void **state) {
 	for (unsigned side = 0; side < 2; side++) {
 		runs[side].sites = sites[side];
 		runs[side].site_count = 100;
+		run_summary_merge_sites(&runs[side], &arena);
 	}
 	struct run_diff diff = compare(&runs[0], 1, &runs[1], 1);
 	assert_int_equal(100, diff.time_count);
