@@ -206,7 +206,7 @@ def php_tells_who_released_it():
 # --- Stress ------------------------------------------------------------------------------------------------------------
 
 
-STRESS_S = float(os.environ.get("PQLEASE_STRESS_S", 3))
+STRESS_S = float(os.environ.get("PQLEASE_STRESS_SECONDS", 3))
 
 
 def stress(argv, language, functions):
@@ -214,7 +214,12 @@ def stress(argv, language, functions):
     db = cluster.fresh_database()
     run = run_with_shim(argv + [str(STRESS_S)], db=db, timeout=60 + 10 * STRESS_S).check_status(0)
     parsed = run.report()
-    check_clean(parsed, db)
+    counts = check_sessions(parsed, db)
+    check_equal((counts.sessions, 0), (parsed["totals"]["finished"], counts.sessions_abandoned), "finished, abandoned")
+    check_nothing_lost(parsed)
+    whole = sum(site["attempts"] for site in parsed["sites"] if site["language"] == language)
+    print("# %d connections, %d with frames of %s" % (counts.sessions, whole, language))
+    check(whole > 0, "no stack has script frames")
     for site in parsed["sites"]:
         names = {frame["function"] for frame in site["frames"] if frame["language"] == language}
         check(not names or functions & names, "a stack without its script's functions: %r" % site["frames"])

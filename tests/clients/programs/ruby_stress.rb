@@ -16,9 +16,10 @@ threads = 3.times.map do |i|
   end
 end
 until is_over.call
-  GC.stress = !GC.stress
-  200.times { "x" * 100 }
+  GC.stress = true
+  3.times { "x" * 100 }
   GC.stress = false
   GC.compact
+  sleep 0.002
 end
 threads.map(&:join)
