@@ -61,6 +61,8 @@ static void take_line(struct preload_probe_list *list, char *line, const char *l
 		return;
 	const char *slash = strrchr(path, '/');
 	const char *base = slash ? slash + 1 : path;
+	size_t used = strlen(list->names);
+	snprintf(list->names + used, sizeof list->names - used, "\n%s", base);
 	if (strcmp(path, library) == 0)
 		list->answer = PRELOAD_PROBE_TAKEN;
 	if ((strncmp(base, "libpq.", 6) == 0 || strncmp(base, "libpq-", 6) == 0) && !*list->libpq)

@@ -13,10 +13,13 @@ enum preload_probe {
 	PRELOAD_PROBE_REFUSED
 };
 
+enum { PRELOAD_PROBE_NAMES_BYTES = 16384 };
+
 struct preload_probe_list {
 	enum preload_probe answer;
 	char libpq[PATH_MAX];   /* the libpq that would be loaded with the program, "" if none */
 	char failure[PATH_MAX]; /* why the loader cannot start the program at all, "" if it can */
+	char names[PRELOAD_PROBE_NAMES_BYTES]; /* of all libraries, a line feed before each; what fits */
 };
 
 /* `library` is an absolute path. Takes about a millisecond. */

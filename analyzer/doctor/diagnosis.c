@@ -233,6 +233,34 @@ static void diagnose_obstacle(struct diagnosis *diagnosis, struct arena *arena, 
 		 *more ? own_protocol_advice : target_advice(target));
 }
 
+/* Libraries that open a driver at run time, and where theirs for PostgreSQL is installed. */
+static const struct {
+	const char *library;
+	const char *driver;
+} bridges[] = {
+	{"\nlibodbc.", "/usr/lib/*/odbc/psqlodbc*.so"},
+	{"\nlibQt5Sql.", "/usr/lib/*/qt5/plugins/sqldrivers/libqsqlpsql.so"},
+	{"\nlibQt6Sql.", "/usr/lib/*/qt6/plugins/sqldrivers/libqsqlpsql.so"},
+	{"\nlibaprutil-1.", "/usr/lib/*/apr-util-1/apr_dbd_pgsql*.so"},
+};
+
+static bool diagnose_bridge(struct diagnosis *diagnosis, struct arena *arena, const struct target *target,
+			    const struct preload_probe_list *list) {
+	for (size_t i = 0; i < sizeof bridges / sizeof bridges[0]; i++) {
+		glob_t found = {0};
+		if (strstr(list->names, bridges[i].library) &&
+		    glob(bridges[i].driver, 0, NULL, &found) == 0) {
+			conclude(diagnosis, DIAGNOSIS_LIKELY_SEEN,
+				 arena_text(arena, "%s is linked to %s*, which opens %s for PostgreSQL",
+					    target->image, bridges[i].library + 1, found.gl_pathv[0]),
+				 NULL);
+			globfree(&found);
+			return true;
+		}
+	}
+	return false;
+}
+
 /* Returns false if the loader finds nothing wrong and nothing of libpq. */
 static bool diagnose_loading(struct diagnosis *diagnosis, const struct diagnosis_question *question,
 			     const struct target *target) {
@@ -252,7 +280,7 @@ static bool diagnose_loading(struct diagnosis *diagnosis, const struct diagnosis
 		conclude(diagnosis, DIAGNOSIS_SEEN,
 			 arena_text(arena, "%s is linked to %s", target->image, list.libpq), NULL);
 	else
-		return false;
+		return diagnose_bridge(diagnosis, arena, target, &list);
 	return true;
 }
 
