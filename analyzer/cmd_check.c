@@ -106,23 +106,25 @@ static int judge(const struct report_command_request *request) {
 	return code == OPTIONS_EXIT_OK ? request->gate->exit_code : code;
 }
 
-/* The verdict is the text that was asked for, unless a whole report was. */
+/* The verdict is the text that was asked for, unless suppressions or a whole report were. */
 static int check(struct report_command_request *request) {
 	struct gate_command *gate = request->gate;
-	struct output_file verdict = {0};
-	bool is_verdict_asked = request->format == RENDER_TEXT && !gate->generates_suppressions;
-	gate->text = is_verdict_asked ? stdout : stderr;
-	request->stream = request->format == RENDER_TEXT ? NULL : stdout;
-	if (!is_verdict_asked || request->output_path == NULL)
+	struct output_file file = {0};
+	FILE **asked = gate->generates_suppressions ? &gate->suppressions : &gate->text;
+	bool is_report_asked = request->format != RENDER_TEXT;
+	gate->text = is_report_asked || gate->generates_suppressions ? stderr : stdout;
+	gate->suppressions = stdout;
+	request->stream = is_report_asked ? stdout : NULL;
+	if (is_report_asked || request->output_path == NULL)
 		return judge(request);
 	const char *path = request->output_path;
 	request->output_path = NULL;
-	int error = output_file_open(&verdict, path);
+	int error = output_file_open(&file, path);
 	int code = OPTIONS_EXIT_CANNOT;
 	if (error == 0) {
-		gate->text = verdict.stream;
+		*asked = file.stream;
 		code = judge(request);
-		error = output_file_close(&verdict);
+		error = output_file_close(&file);
 	}
 	if (error == 0)
 		return code;
@@ -130,8 +132,7 @@ static int check(struct report_command_request *request) {
 	return OPTIONS_EXIT_CANNOT;
 }
 
-static int check_newest_or(struct report_command_request *request, const char *path) {
-	char newest[PATH_MAX];
+static int check_newest_or(struct report_command_request *request, const char *path, char newest[PATH_MAX]) {
 	int code = gate_command_configure(request->gate, &request->settings);
 	if (code == OPTIONS_EXIT_OK)
 		code = gate_command_prepare(request->gate);
@@ -146,6 +147,7 @@ static int check_newest_or(struct report_command_request *request, const char *p
 }
 
 int cmd_check(int argc, char **argv) {
+	char newest[PATH_MAX];
 	struct judge_options judge_options = {0};
 	struct gate_command gate = {.text = stdout};
 	struct report_command_request request = {.format = RENDER_TEXT,
@@ -165,7 +167,7 @@ int cmd_check(int argc, char **argv) {
 		options_error(argv[optind + 1], "one LEDGER at most");
 		return OPTIONS_EXIT_USAGE;
 	}
-	int code = check_newest_or(&request, optind < argc ? argv[optind] : NULL);
+	int code = check_newest_or(&request, optind < argc ? argv[optind] : NULL, newest);
 	judge_options_release(&judge_options);
 	gate_command_release(&gate);
 	return code;

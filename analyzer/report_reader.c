@@ -415,7 +415,7 @@ static bool read_application_frame(struct reading *reading, const struct place *
 	struct place place;
 	struct site_frame said = {0};
 	int64_t line;
-	bool is_fallback;
+	bool is_fallback = false;
 	site_frames_classify(frames);
 	if (is_absent(json_object_get(site_place->object, "application_frame")))
 		return true;

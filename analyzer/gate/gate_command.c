@@ -262,15 +262,15 @@ static void fail_writing(struct gate_command *command, const char *path, int err
 	command->exit_code = OPTIONS_EXIT_CANNOT;
 }
 
-static void generate_suppressions(const struct report *report) {
+static void generate_suppressions(const struct report *report, FILE *stream) {
 	bool has_any = false;
 	for (size_t i = 0; i < report->finding_count; i++) {
 		if (report->gate->findings[i].failed_item == NULL)
 			continue;
 		if (!has_any)
-			fputs("suppressions:\n", stdout);
+			fputs("suppressions:\n", stream);
 		has_any = true;
-		suppression_generate(report, &report->findings[i], stdout);
+		suppression_generate(report, &report->findings[i], stream);
 	}
 }
 
@@ -317,7 +317,7 @@ void gate_command_conclude(struct gate_command *command, const struct report *re
 	else if (command->text != NULL && !(command->is_quiet_if_green && report->gate->result == GATE_GREEN))
 		gate_text_write(report, source_root, command->text);
 	if (command->generates_suppressions)
-		generate_suppressions(report);
+		generate_suppressions(report, command->suppressions);
 }
 
 void gate_command_release(struct gate_command *command) {

@@ -63,6 +63,7 @@ struct gate_command {
 	/* How the verdict is told. */
 	FILE *text; /* where the verdict goes; NULL: nowhere unless it is not green */
 	bool is_quiet_if_green;
+	FILE *suppressions; /* where generated ones go */
 
 	struct arena arena; /* of the lists above */
 	struct gate_policy policy;

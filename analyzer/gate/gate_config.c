@@ -153,7 +153,7 @@ static bool take_fail_on(struct config_reading *reading, const struct yaml_node 
 }
 
 static bool take_baseline(struct config_reading *reading, const struct yaml_node *value, void *target) {
-	const char *path = NULL;
+	const char *path = "";
 	(void)target;
 	if (!take_text(reading, value, &path))
 		return false;
