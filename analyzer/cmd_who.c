@@ -19,6 +19,7 @@
 #include "analyzer/options.h"
 #include "analyzer/release_kind.h"
 #include "analyzer/render/text_page.h"
+#include "analyzer/server_witness.h"
 #include "analyzer/symbol_source.h"
 #include "analyzer/text.h"
 
@@ -30,14 +31,17 @@ static const char help[] = "usage: pqlease who [OPTIONS] PID [LEDGER]\n\n"
 			   "give numbers out again: several connections are listed with the newest first. "
 			   "Closed ones are found as far as\n"
 			   "the history reaches. Exits 2 if there is none.\n\n"
-			   "  --json     for programs\n"
-			   "  --help     this text\n"
-			   "  --version  the version\n";
+			   "  --server INFO  ask the server there what it knows of it\n"
+			   "  --json         for programs\n"
+			   "  --help         this text\n"
+			   "  --version      the version\n";
 
-enum { OPTION_JSON = OPTIONS_LONG_ONLY };
+enum { OPTION_JSON = OPTIONS_LONG_ONLY, OPTION_SERVER };
 
-static const struct option who_options[] = {
-	{"json", no_argument, NULL, OPTION_JSON}, OPTIONS_COMMON, {NULL, 0, NULL, 0}};
+static const struct option who_options[] = {{"json", no_argument, NULL, OPTION_JSON},
+					    {"server", required_argument, NULL, OPTION_SERVER},
+					    OPTIONS_COMMON,
+					    {NULL, 0, NULL, 0}};
 
 struct answer {
 	const struct model *model;
@@ -45,6 +49,13 @@ struct answer {
 	struct site_frames_namer namer;
 	struct backend_matches found;
 	int32_t backend_pid;
+	const struct server_reading *server; /* NULL: not asked */
+};
+
+struct request {
+	int32_t backend_pid;
+	bool is_json;
+	const char *conninfo; /* NULL: no server is asked */
 };
 
 /* ---- Facts ------------------------------------------------------------------------------------ */
@@ -152,11 +163,29 @@ static void print_match(struct answer *answer, struct text_page *page, const str
 			       text_page_fit(page, match->test, 80));
 }
 
+static void print_session(struct answer *answer, struct text_page *page) {
+	const struct server_session *session =
+		answer->server != NULL ? server_witness_session(answer->server, answer->backend_pid) : NULL;
+	if (answer->server != NULL && answer->server->is_behind_pooler)
+		text_page_line(page, TEXT_PAGE_PLAIN, "server      ",
+			       "a pooler is in between: its numbers are its own");
+	else if (answer->server != NULL && session == NULL)
+		text_page_line(page, TEXT_PAGE_PLAIN, "server      ", "has no such session now");
+	else if (session != NULL)
+		text_page_line(
+			page, TEXT_PAGE_PLAIN, "server      ", "%s, user %s, database %s, application %s%s",
+			*session->state != '\0' ? session->state : "state not visible",
+			text_page_fit(page, session->user, 16), text_page_fit(page, session->database, 16),
+			text_page_fit(page, session->application_name, 20),
+			session->holds_advisory_lock ? ", holds advisory locks" : "");
+}
+
 static void print_text(struct answer *answer) {
 	struct text_page page = {.stream = stdout,
 				 .use_colors = options_use_color(OPTIONS_COLOR_AUTO, STDOUT_FILENO)};
 	for (size_t i = 0; i < answer->found.count; i++)
 		print_match(answer, &page, &answer->found.matches[i]);
+	print_session(answer, &page);
 	text_page_end(&page);
 }
 
@@ -211,6 +240,21 @@ static json_t *match_value(struct answer *answer, const struct backend_match *ma
 	return object;
 }
 
+static json_t *session_value(struct answer *answer) {
+	const struct server_session *session = answer->server != NULL && !answer->server->is_behind_pooler
+		? server_witness_session(answer->server, answer->backend_pid)
+		: NULL;
+	json_t *object = session != NULL ? json_object() : json_null();
+	if (session == NULL)
+		return object;
+	json_object_set_new(object, "state", text_value(answer, session->state));
+	json_object_set_new(object, "user", text_value(answer, session->user));
+	json_object_set_new(object, "database", text_value(answer, session->database));
+	json_object_set_new(object, "application_name", text_value(answer, session->application_name));
+	json_object_set_new(object, "advisory_locks", json_boolean(session->holds_advisory_lock));
+	return object;
+}
+
 static void print_json(struct answer *answer) {
 	json_t *object = json_object();
 	json_t *matches = json_array();
@@ -219,6 +263,7 @@ static void print_json(struct answer *answer) {
 	json_object_set_new(object, "schema", json_string("pqlease/who-1"));
 	json_object_set_new(object, "backend_pid", json_integer(answer->backend_pid));
 	json_object_set_new(object, "matches", matches);
+	json_object_set_new(object, "session", session_value(answer));
 	json_dumpf(object, stdout, JSON_INDENT(2));
 	fputc('\n', stdout);
 	json_decref(object);
@@ -226,32 +271,61 @@ static void print_json(struct answer *answer) {
 
 /* ---- The command ------------------------------------------------------------------------------ */
 
-static int answer_from(const struct model *model, const char *path, int32_t backend_pid, bool is_json) {
-	struct answer answer = {.model = model, .backend_pid = backend_pid};
-	backend_search(&answer.found, &answer.arena, model, backend_pid);
-	if (answer.found.count == 0) {
+/* Nothing in the ledger: if the server has such a session, a program without the shim has it. */
+static void say_not_recorded(const struct answer *answer, const char *path) {
+	const struct server_session *session =
+		answer->server != NULL ? server_witness_session(answer->server, answer->backend_pid) : NULL;
+	if (session != NULL)
+		options_error(path,
+			      "no connection with server process %" PRId32
+			      " is recorded there; the server has it: user %s, database %s, application '%s'",
+			      answer->backend_pid, session->user, session->database,
+			      session->application_name);
+	else
 		options_error(path, "no connection with server process %" PRId32 " is recorded there%s",
-			      backend_pid,
-			      model->history_overwritten > 0 ? " (the history reaches back only so far)"
-							     : "");
-		arena_release(&answer.arena);
+			      answer->backend_pid,
+			      answer->model->history_overwritten > 0
+				      ? " (the history reaches back only so far)"
+				      : "");
+}
+
+static int answer_from(struct answer *answer, const char *path, bool is_json) {
+	backend_search(&answer->found, &answer->arena, answer->model, answer->backend_pid);
+	if (answer->found.count == 0) {
+		say_not_recorded(answer, path);
 		return OPTIONS_EXIT_CANNOT;
 	}
-	answer.namer =
-		(struct site_frames_namer){.arena = &answer.arena,
-					   .model = model,
-					   .symbols = symbol_source_open(path, model->mapped_bytes, NULL)};
+	answer->namer = (struct site_frames_namer){
+		.arena = &answer->arena,
+		.model = answer->model,
+		.symbols = symbol_source_open(path, answer->model->mapped_bytes, NULL)};
 	if (is_json)
-		print_json(&answer);
+		print_json(answer);
 	else
-		print_text(&answer);
-	site_frames_namer_release(&answer.namer);
-	symbol_source_close(answer.namer.symbols);
-	arena_release(&answer.arena);
+		print_text(answer);
+	site_frames_namer_release(&answer->namer);
+	symbol_source_close(answer->namer.symbols);
 	return OPTIONS_EXIT_OK;
 }
 
-static int look_up(const char *path, int32_t backend_pid, bool is_json) {
+static int ask_and_answer(const struct request *request, const struct model *model, const char *path) {
+	struct server_reading reading;
+	struct answer answer = {.model = model, .backend_pid = request->backend_pid};
+	const char *problem = request->conninfo != NULL
+		? server_witness_read(&reading, &answer.arena, request->conninfo)
+		: NULL;
+	int code = OPTIONS_EXIT_CANNOT;
+	if (request->conninfo != NULL && problem == NULL)
+		answer.server = &reading;
+	if (problem != NULL)
+		options_error("--server", "%s", problem);
+	else
+		code = answer_from(&answer, path, request->is_json);
+	arena_release(&answer.arena);
+	return code;
+}
+
+static int look_up(const struct request *request, const char *path) {
 	struct model model;
 	enum ledger_reader_status status = ledger_reader_read(&model, path);
 	if (status != LEDGER_READER_OK) {
@@ -261,9 +335,19 @@ static int look_up(const char *path, int32_t backend_pid, bool is_json) {
 	}
 	struct liveness_observer observer = liveness_observer_here();
 	aftermath_settle(&model, &observer);
-	int code = answer_from(&model, path, backend_pid, is_json);
+	int code = ask_and_answer(request, &model, path);
 	model_release(&model);
 	return code;
+}
+
+static bool take_option(struct request *request, int option) {
+	const char *reason = option == OPTION_SERVER ? server_witness_refuse(optarg) : NULL;
+	request->is_json |= option == OPTION_JSON;
+	if (option == OPTION_SERVER)
+		request->conninfo = optarg;
+	if (reason != NULL)
+		options_error("--server", "%s", reason);
+	return reason == NULL && (option == OPTION_JSON || option == OPTION_SERVER);
 }
 
 /* Poolers make negative numbers up. */
@@ -282,29 +366,27 @@ static bool parse_pid(const char *text, int32_t *backend_pid) {
 
 int cmd_who(int argc, char **argv) {
 	char newest[PATH_MAX];
-	int32_t backend_pid;
-	bool is_json = false;
+	struct request request = {0};
 	int option;
 	while ((option = options_next(argc, argv, "+:hV", who_options)) != -1) {
 		if (option == OPTIONS_HELP)
 			return options_print_help(help);
 		if (option == OPTIONS_VERSION)
 			return options_print_version();
-		if (option != OPTION_JSON)
+		if (!take_option(&request, option))
 			return OPTIONS_EXIT_USAGE;
-		is_json = true;
 	}
 	if (argc - optind < 1 || argc - optind > 2) {
 		options_error("who", "one PID, and one LEDGER at most");
 		return OPTIONS_EXIT_USAGE;
 	}
-	if (!parse_pid(argv[optind], &backend_pid))
+	if (!parse_pid(argv[optind], &request.backend_pid))
 		return OPTIONS_EXIT_USAGE;
 	if (argc - optind == 2)
-		return look_up(argv[optind + 1], backend_pid, is_json);
+		return look_up(&request, argv[optind + 1]);
 	if (!ledger_search_newest(newest, LEDGER_KEEPER_DIRECTORY, geteuid())) {
 		options_error(LEDGER_KEEPER_DIRECTORY, "no ledger of this user there");
 		return OPTIONS_EXIT_CANNOT;
 	}
-	return look_up(newest, backend_pid, is_json);
+	return look_up(&request, newest);
 }

@@ -6,7 +6,7 @@ _pqlease() {
 		[run]="-o --role --check --config --fail-on --max-open --max-utilization --p95-acquire --max-hold --baseline --baseline-ref --suppressions --explain --report=text --report=json --report=markdown --report=junit --report=sarif --report=github --report=gitlab --report=none --output --source-root --report-file --limit --server --full --color= --help --version"
 		[report]="--config --format=text --format=json --format=markdown --format=junit --format=sarif --format=github --format=gitlab --output --source-root -o --limit --server --full --color= --help --version"
 		[check]="--fail-on --max-open --max-utilization --p95-acquire --max-hold --baseline --baseline-ref --write-baseline --update-baseline --reason --suppressions --gen-suppressions --config --explain --format=text --format=json --format=markdown --format=junit --format=sarif --format=github --format=gitlab --output --source-root -o --limit --server --full --help --version"
-		[who]="--json --help --version"
+		[who]="--json --server --help --version"
 		[doctor]="--help --version"
 		[diff]="--base --format=text --format=json -o --color= --help --version"
 		[drill]="--waves --parallel --runs --delay -o --role --color= --help --version"

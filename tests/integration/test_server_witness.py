@@ -7,6 +7,7 @@ import signal
 import subprocess
 
 from pqlease_test import *
+from pooler_proxy import PoolerProxy
 from report_checks import *
 
 cluster = Cluster()
@@ -119,6 +120,61 @@ def a_holder_of_advisory_locks_is_dedicated():
     check_equal(b"held\n", child.stdout.readline(), "output")
     check_equal([True], [lease["dedicated"] for lease in report(child.ledger, "--server", witness())["open_leases"]],
                 "dedicated")
+
+
+NO_TLS = {"PGSSLMODE": "disable", "PGGSSENCMODE": "disable"}
+
+
+@test
+def a_pooler_between_program_and_server_is_recognised():
+    """The program's process ids are none of the server's."""
+    db = cluster.fresh_database()
+    with PoolerProxy(cluster) as pooler:
+        child = start_with_shim([PYTHON, "-c", HOLD % 3], db=db, env=dict(pooler.environment(), **NO_TLS),
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        check_equal(b"held\n", child.stdout.readline(), "output")
+        server = report(child.ledger, "--server", witness())["server"]
+        child.communicate()
+    check_equal((True, None, []), (server["pooled"], server["agrees"], server["unmatched"]), "pooled, agrees, unmatched")
+    check_in("pooler", server["message"], "message")
+
+
+@test
+def a_pooler_before_the_witness_is_recognised():
+    db = cluster.fresh_database()
+    ended = run_with_shim([cluster.bin("psql"), "-XAtc", "select 1"], db=db)
+    with PoolerProxy(cluster) as pooler:
+        run = pqlease("report", "--format=json", "--server", "host=127.0.0.1 port=%d user=postgres dbname=postgres" %
+                      pooler.port, ended.ledger, env=NO_TLS).check_status(0)
+    server = json.loads(run.stdout)["server"]
+    check_equal((True, None), (server["pooled"], server["agrees"]), "pooled, agrees")
+
+
+@test
+def who_says_what_the_server_knows():
+    db = cluster.fresh_database()
+    child = hold(db, 1)
+    backend = db.backends()[0]
+    answer = json.loads(pqlease("who", "--json", "--server", witness(), str(backend), child.ledger).check_status(0).stdout)
+    check_equal(("idle", "postgres", db.name), tuple(answer["session"][key] for key in ("state", "user", "database")),
+                "session")
+    child.communicate()
+    db.sessions()
+    check_in("has no such session now", pqlease("who", "--server", witness(), str(backend),
+                                                child.ledger).check_status(0).stdout.decode(), "answer")
+
+
+@test
+def who_names_a_session_of_a_program_without_the_shim():
+    db = cluster.fresh_database()
+    ended = run_with_shim([cluster.bin("psql"), "-XAtc", "select 1"], db=db)
+    other = subprocess.Popen([cluster.bin("psql"), "-XAt"], env=clean_environment(db), stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE)
+    cleanup(other.communicate)
+    backend, = wait_until(db.backends, what="the session")
+    failed = pqlease("who", "--server", witness(), str(backend), ended.ledger)
+    check_equal((2, 1), (failed.status, failed.stderr.count(b"\n")), "status, lines")
+    check_in("database %s, application 'psql'" % db.name, failed.stderr.decode(), "error")
 
 
 @test
