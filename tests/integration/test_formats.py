@@ -248,6 +248,32 @@ def several_formats_of_one_run():
 
 
 @test
+def formats_show_what_the_gate_decided():
+    db = cluster.fresh_database()
+    ledger = run_pqlease([fixture("orders")], "--report=none", db=db).ledger
+    directory = ledger_directory()
+    names = {name: os.path.join(directory, name) for name in ("baseline", "junit", "sarif", "gitlab", "summary")}
+    words = ["--format=github", "--output", "junit=" + names["junit"], "--output", "sarif=" + names["sarif"],
+             "--output", "gitlab=" + names["gitlab"], "--source-root", ROOT, ledger]
+    env = {"GITHUB_STEP_SUMMARY": names["summary"]}
+    run = pqlease("check", *words, env=env)
+    check_equal(1, run.status, "status without a baseline")
+    check_equal(["error"], [level for level, _, _ in github_annotations(run.stdout)], "annotations")
+    check_equal(1, len(failed(check_junit(names["junit"]))), "failed cases")
+    with open(names["summary"], "rb") as file:
+        check_in(b"## pqlease: failed", file.read(), "job summary")
+    pqlease("check", "--write-baseline", names["baseline"], "--reason", "known", ledger).check_status(0)
+    run = pqlease("check", "--baseline", names["baseline"], "--fail-on", "new", *words, env=env)
+    check_equal(0, run.status, "status with a baseline (%r)" % run.stderr)
+    check_equal(["notice"], [level for level, _, _ in github_annotations(run.stdout)], "annotations of what is known")
+    check_equal([], failed(check_junit(names["junit"])), "failed cases of what is known")
+    with open(names["sarif"], "rb") as file:
+        check_equal(["unchanged"], [result["baselineState"] for result in check_sarif(file.read())["results"]], "state")
+    with open(names["gitlab"], "rb") as file:
+        check_equal(["info"], [entry["severity"] for entry in check_gitlab(file.read())], "severity")
+
+
+@test
 def wrong_formats_and_files_are_refused():
     for words in (["--format=html5"], ["--output", "junit"], ["--output", "nothing=x"], ["--output", "junit="]):
         run = pqlease("report", *words)
