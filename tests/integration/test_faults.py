@@ -462,7 +462,7 @@ BAD_SETTINGS = {
     "PQLEASE_LEDGER_SIZE": ["banana", "-1", "", "12Q", "99999999999999999999", "1", "1e9", "0x100000"],
     "PQLEASE_STACK_DEPTH": ["banana", "65", "-1", "32 frames", "1000000000000"],
     "PQLEASE_SCRIPT_FRAMES": ["banana", "65"],
-    "PQLEASE_USES": ["maybe", "2"],
+    "PQLEASE_USES": ["maybe", "3"],
     "PQLEASE_OPEN": ["sometimes"],
     "PQLEASE_DISABLE": ["perhaps"],
     "PQLEASE_ROLE": ["r" * 10000],
