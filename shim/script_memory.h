@@ -19,7 +19,6 @@
 struct script_memory {
 	bool is_proved;
 	bool is_broken;
-	uint32_t steps;                      /* for who must not walk in circles */
 	uintptr_t page[SCRIPT_MEMORY_PAGES]; /* seen to be readable */
 };
 
@@ -27,25 +26,31 @@ struct script_memory {
 bool script_memory_probe(struct script_memory *memory, uintptr_t address, size_t size_bytes);
 
 static inline bool script_memory_holds(struct script_memory *memory, uintptr_t address, size_t size_bytes) {
-	return memory->is_proved ? address != 0 : script_memory_probe(memory, address, size_bytes);
+	if (address != 0)
+		return memory->is_proved || script_memory_probe(memory, address, size_bytes);
+	memory->is_broken = memory->is_broken || !memory->is_proved;
+	return false;
 }
 
 static inline uintptr_t script_memory_word(struct script_memory *memory, uintptr_t address) {
 	uintptr_t word = 0;
 	if (script_memory_holds(memory, address, sizeof word))
-		memcpy(&word, (const void *)address, sizeof word);
+		__builtin_memcpy(&word, (const void *)address, sizeof word);
 	return word;
 }
 
 static inline uint32_t script_memory_u32(struct script_memory *memory, uintptr_t address) {
 	uint32_t word = 0;
 	if (script_memory_holds(memory, address, sizeof word))
-		memcpy(&word, (const void *)address, sizeof word);
+		__builtin_memcpy(&word, (const void *)address, sizeof word);
 	return word;
 }
 
 static inline uint8_t script_memory_u8(struct script_memory *memory, uintptr_t address) {
-	return script_memory_holds(memory, address, 1) ? *(const uint8_t *)address : 0;
+	uint8_t byte = 0;
+	if (script_memory_holds(memory, address, sizeof byte))
+		__builtin_memcpy(&byte, (const void *)address, sizeof byte);
+	return byte;
 }
 
 /* Bytes of the interpreter's own, borrowed. "" and 0: unknown. */
