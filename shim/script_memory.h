@@ -35,6 +35,7 @@ static inline bool script_memory_holds(struct script_memory *memory, uintptr_t a
 static inline uintptr_t script_memory_word(struct script_memory *memory, uintptr_t address) {
 	uintptr_t word = 0;
 	if (script_memory_holds(memory, address, sizeof word))
+		/* NOLINTNEXTLINE(clang-analyzer-unix.cstring.NullArg): asked right before */
 		__builtin_memcpy(&word, (const void *)address, sizeof word);
 	return word;
 }
@@ -42,6 +43,7 @@ static inline uintptr_t script_memory_word(struct script_memory *memory, uintptr
 static inline uint32_t script_memory_u32(struct script_memory *memory, uintptr_t address) {
 	uint32_t word = 0;
 	if (script_memory_holds(memory, address, sizeof word))
+		/* NOLINTNEXTLINE(clang-analyzer-unix.cstring.NullArg): asked right before */
 		__builtin_memcpy(&word, (const void *)address, sizeof word);
 	return word;
 }
@@ -49,6 +51,7 @@ static inline uint32_t script_memory_u32(struct script_memory *memory, uintptr_t
 static inline uint8_t script_memory_u8(struct script_memory *memory, uintptr_t address) {
 	uint8_t byte = 0;
 	if (script_memory_holds(memory, address, sizeof byte))
+		/* NOLINTNEXTLINE(clang-analyzer-unix.cstring.NullArg): asked right before */
 		__builtin_memcpy(&byte, (const void *)address, sizeof byte);
 	return byte;
 }
