@@ -12,6 +12,7 @@
 #include "analyzer/ledger_keeper.h"
 #include "analyzer/ledger_reader.h"
 #include "analyzer/ledger_search.h"
+#include "analyzer/judge_options.h"
 #include "analyzer/options.h"
 #include "analyzer/output_file.h"
 #include "analyzer/symbol_source.h"
@@ -25,23 +26,31 @@ static const char help[] =
 	"  --format=speedscope  held seconds by stack, for speedscope.app\n"
 	"  --format=trace       attempts and leases as spans, for Perfetto and chrome://tracing\n"
 	"  --format=csv         a line for each attempt whose detail was kept\n"
+	"  --format=prometheus  metrics as of `pqlease serve`, for the textfile collector and for batch "
+	"jobs\n"
+	"  --limit N            capacity of every pool that has no configured one, for prometheus\n"
 	"  -o FILE              write to FILE, whole or not at all, instead of to standard output\n"
 	"  --help               this text\n";
 
-enum { OPTION_FORMAT = OPTIONS_LONG_ONLY };
+enum { OPTION_FORMAT = OPTIONS_LONG_ONLY, OPTION_LIMIT };
 
-static const struct option export_options[] = {
-	{"format", required_argument, NULL, OPTION_FORMAT}, OPTIONS_COMMON, {NULL, 0, NULL, 0}};
+static const struct option export_options[] = {{"format", required_argument, NULL, OPTION_FORMAT},
+					       {"limit", required_argument, NULL, OPTION_LIMIT},
+					       OPTIONS_COMMON,
+					       {NULL, 0, NULL, 0}};
 
 struct plan {
 	export_function *function;
 	const char *output_path;
 	const char *ledger_path;
+	struct report_settings settings;
 };
 
 static bool take_option(struct plan *plan, int option) {
 	if (option == 'o')
 		plan->output_path = optarg;
+	if (option == OPTION_LIMIT)
+		return judge_options_parse_limit(optarg, &plan->settings.limit);
 	if (option != OPTION_FORMAT)
 		return option == 'o';
 	plan->function = export_find(optarg);
@@ -70,9 +79,8 @@ static int export_model(const struct plan *plan, const struct model *model) {
 	struct arena arena = {NULL};
 	struct report report;
 	struct export_run run;
-	struct report_settings settings = report_settings_standard();
 	struct symbol_source *symbols = symbol_source_open(plan->ledger_path, model->mapped_bytes, NULL);
-	report_build(&report, model, symbols, &settings);
+	report_build(&report, model, symbols, &plan->settings);
 	export_gather(&run, &arena, model, &report);
 	int code = write_run(plan, &run);
 	report_release(&report);
@@ -105,7 +113,7 @@ static int export_ledger(struct plan *plan) {
 }
 
 int cmd_export(int argc, char **argv) {
-	struct plan plan = {0};
+	struct plan plan = {.settings = report_settings_standard()};
 	int option;
 	while ((option = options_next(argc, argv, "+:o:hV", export_options)) != -1) {
 		if (option == OPTIONS_HELP)

@@ -7,6 +7,8 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "analyzer/instant.h"
+
 static volatile sig_atomic_t signal_taken;
 
 static void take_signal(int number) {
