@@ -138,12 +138,8 @@ static int check_newest_or(struct report_command_request *request, const char *p
 		code = gate_command_prepare(request->gate);
 	if (code != OPTIONS_EXIT_OK)
 		return code;
-	if (path == NULL && !ledger_search_newest(newest, LEDGER_KEEPER_DIRECTORY, geteuid())) {
-		options_error(LEDGER_KEEPER_DIRECTORY, "no ledger of this user there");
-		return OPTIONS_EXIT_CANNOT;
-	}
-	request->ledger_path = path != NULL ? path : newest;
-	return check(request);
+	request->ledger_path = ledger_search_meant(newest, path);
+	return request->ledger_path != NULL ? check(request) : OPTIONS_EXIT_CANNOT;
 }
 
 int cmd_check(int argc, char **argv) {

@@ -92,12 +92,9 @@ static int export_model(const struct plan *plan, const struct model *model) {
 static int export_ledger(struct plan *plan) {
 	struct model model;
 	char newest[PATH_MAX];
-	if (plan->ledger_path == NULL && ledger_search_newest(newest, LEDGER_KEEPER_DIRECTORY, geteuid()))
-		plan->ledger_path = newest;
-	if (plan->ledger_path == NULL) {
-		options_error(LEDGER_KEEPER_DIRECTORY, "no ledger of this user there");
+	plan->ledger_path = ledger_search_meant(newest, plan->ledger_path);
+	if (plan->ledger_path == NULL)
 		return OPTIONS_EXIT_CANNOT;
-	}
 	enum ledger_reader_status status = ledger_reader_read(&model, plan->ledger_path);
 	if (status != LEDGER_READER_OK) {
 		bool is_system = status == LEDGER_READER_SYSTEM_ERROR && errno != 0;

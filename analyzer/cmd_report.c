@@ -62,11 +62,9 @@ static int report(struct report_command_request request, const char *ledger_path
 	int code = gate_command_configure(gate, &request.settings);
 	if (code != OPTIONS_EXIT_OK)
 		return code;
-	if (ledger_path == NULL && !ledger_search_newest(newest, LEDGER_KEEPER_DIRECTORY, geteuid())) {
-		options_error(LEDGER_KEEPER_DIRECTORY, "no ledger of this user there");
+	request.ledger_path = ledger_search_meant(newest, ledger_path);
+	if (request.ledger_path == NULL)
 		return OPTIONS_EXIT_CANNOT;
-	}
-	request.ledger_path = ledger_path != NULL ? ledger_path : newest;
 	code = report_command_write(&request, NULL);
 	judge_options_release(request.judge);
 	gate_command_release(gate);

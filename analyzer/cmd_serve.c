@@ -9,10 +9,10 @@
 #include <unistd.h>
 
 #include "analyzer/commands.h"
-#include "analyzer/judge_options.h"
 #include "analyzer/ledger_search.h"
 #include "analyzer/live/fleet.h"
 #include "analyzer/live/http_server.h"
+#include "analyzer/live/live_options.h"
 #include "analyzer/live/routes.h"
 #include "analyzer/options.h"
 
@@ -22,20 +22,20 @@ static const char help[] =
 	"Answers GET /health /health/database /healthz /readyz /history /report /metrics.\n"
 	"Reads ledgers only, opens no connection to a database; ends by SIGINT or SIGTERM.\n\n"
 	"  --listen WHERE     ADDRESS:PORT or the path of a unix socket; 127.0.0.1:9187\n"
-	"  --dir DIR          all ledgers in DIR, as they come and go\n"
-	"  --limit N          capacity of every pool that has no configured one\n"
-	"  --aliases          db_pool_size and the like in /metrics too\n"
-	"  --allow-host NAME  a name of this machine that clients may use (repeatable)\n"
-	"  --help             this text\n"
-	"  --version          the version\n";
+	"  --dir DIR          all ledgers in DIR, as they come and go\n" LIVE_OPTIONS_HELP(
+		"          ") "  --aliases          db_pool_size and the like in /metrics too\n"
+			      "  --allow-host NAME  a name of this machine that clients may use "
+			      "(repeatable)\n"
+			      "  --help             this text\n"
+			      "  --version          the version\n";
 
-enum { OPTION_LISTEN = OPTIONS_LONG_ONLY, OPTION_DIRECTORY, OPTION_LIMIT, OPTION_ALIASES, OPTION_HOST };
+enum { OPTION_LISTEN = OPTIONS_LONG_ONLY, OPTION_DIRECTORY, OPTION_ALIASES, OPTION_HOST };
 
 static const struct option serve_options[] = {{"listen", required_argument, NULL, OPTION_LISTEN},
 					      {"dir", required_argument, NULL, OPTION_DIRECTORY},
-					      {"limit", required_argument, NULL, OPTION_LIMIT},
 					      {"aliases", no_argument, NULL, OPTION_ALIASES},
 					      {"allow-host", required_argument, NULL, OPTION_HOST},
+					      LIVE_OPTIONS,
 					      OPTIONS_COMMON,
 					      {NULL, 0, NULL, 0}};
 
@@ -45,7 +45,7 @@ struct request {
 	const char *listen;
 	const char *directory;
 	bool with_aliases;
-	struct report_settings settings;
+	struct live_options live;
 	const char *hosts[ALLOWED_HOSTS_MAX];
 	size_t host_count;
 };
@@ -58,8 +58,6 @@ static bool take_option(int option, struct request *request) {
 	case OPTION_DIRECTORY:
 		request->directory = optarg;
 		return true;
-	case OPTION_LIMIT:
-		return judge_options_parse_limit(optarg, &request->settings.limit);
 	case OPTION_ALIASES:
 		request->with_aliases = true;
 		return true;
@@ -68,7 +66,7 @@ static bool take_option(int option, struct request *request) {
 			request->hosts[request->host_count++] = optarg;
 		return true;
 	default:
-		return false;
+		return live_options_take(&request->live, option, optarg);
 	}
 }
 
@@ -96,9 +94,14 @@ static bool check_ledgers(const char *const *paths, size_t count) {
 	return are_good;
 }
 
+static bool check_request(const struct request *request, const char *const *paths, size_t path_count) {
+	return request->directory != NULL ? check_directory(request->directory)
+					  : check_ledgers(paths, path_count);
+}
+
 static int serve(const struct request *request, const char *const *paths, size_t path_count) {
 	char problem[256];
-	struct routes routes = {fleet_open(paths, path_count, request->directory, &request->settings),
+	struct routes routes = {fleet_open(paths, path_count, request->directory, &request->live.settings),
 				request->with_aliases};
 	struct http_server_settings settings = {request->listen, request->hosts, request->host_count,
 						routes_answer, &routes};
@@ -115,7 +118,7 @@ static int serve(const struct request *request, const char *const *paths, size_t
 }
 
 int cmd_serve(int argc, char **argv) {
-	struct request request = {.listen = "127.0.0.1:9187", .settings = report_settings_standard()};
+	struct request request = {.listen = "127.0.0.1:9187"};
 	int option;
 	while ((option = options_next(argc, argv, "+:hV", serve_options)) != -1) {
 		if (option == OPTIONS_HELP)
@@ -134,8 +137,10 @@ int cmd_serve(int argc, char **argv) {
 		return OPTIONS_EXIT_USAGE;
 	}
 	const char *const *paths = (const char *const *)(argv + optind);
-	if (request.directory != NULL ? !check_directory(request.directory)
-				      : !check_ledgers(paths, path_count))
-		return OPTIONS_EXIT_CANNOT;
-	return serve(&request, paths, path_count);
+	int code = live_options_settle(&request.live);
+	if (code == OPTIONS_EXIT_OK)
+		code = check_request(&request, paths, path_count) ? serve(&request, paths, path_count)
+								  : OPTIONS_EXIT_CANNOT;
+	live_options_release(&request.live);
+	return code;
 }

@@ -18,11 +18,11 @@
 
 #include "analyzer/commands.h"
 #include "analyzer/instant.h"
-#include "analyzer/judge_options.h"
 #include "analyzer/ledger_search.h"
 #include "analyzer/live/edges.h"
 #include "analyzer/live/follower.h"
 #include "analyzer/live/health.h"
+#include "analyzer/live/live_options.h"
 #include "analyzer/restarts.h"
 #include "analyzer/options.h"
 #include "analyzer/text.h"
@@ -35,18 +35,17 @@ static const char help[] =
 	"  --watch SECONDS  go on, one line for each change, until the run ends\n"
 	"  --exec COMMAND   with --watch: run COMMAND by sh when a pool's status changes; it finds\n"
 	"                   PQLEASE_STATUS, PQLEASE_POOL and PQLEASE_MESSAGE in its environment\n"
-	"  --exec-every N   at most once in N seconds (60)\n"
-	"  --limit N        capacity of every pool that has no configured one\n"
-	"  --help           this text\n"
-	"  --version        the version\n";
+	"  --exec-every N   at most once in N seconds (60)\n" LIVE_OPTIONS_HELP(
+		"        ") "  --help           this text\n"
+			    "  --version        the version\n";
 
-enum { OPTION_JSON = OPTIONS_LONG_ONLY, OPTION_WATCH, OPTION_EXEC, OPTION_EXEC_EVERY, OPTION_LIMIT };
+enum { OPTION_JSON = OPTIONS_LONG_ONLY, OPTION_WATCH, OPTION_EXEC, OPTION_EXEC_EVERY };
 
 static const struct option status_options[] = {{"json", no_argument, NULL, OPTION_JSON},
 					       {"watch", required_argument, NULL, OPTION_WATCH},
 					       {"exec", required_argument, NULL, OPTION_EXEC},
 					       {"exec-every", required_argument, NULL, OPTION_EXEC_EVERY},
-					       {"limit", required_argument, NULL, OPTION_LIMIT},
+					       LIVE_OPTIONS,
 					       OPTIONS_COMMON,
 					       {NULL, 0, NULL, 0}};
 
@@ -57,7 +56,7 @@ struct request {
 	double watch_seconds; /* 0: once */
 	const char *command;
 	double command_every_seconds;
-	struct report_settings settings;
+	struct live_options live;
 };
 
 static enum status_exit exit_of(const char *overall) {
@@ -163,12 +162,6 @@ static void stop(int signal_number) {
 	is_stopping = 1;
 }
 
-static uint64_t clock_now_ns(clockid_t clock) {
-	struct timespec now;
-	clock_gettime(clock, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 static bool is_still_running(struct watch *watch) {
 	if (watch->command > 0 && waitpid(watch->command, NULL, WNOHANG) != 0)
 		watch->command = 0;
@@ -178,7 +171,7 @@ static bool is_still_running(struct watch *watch) {
 /* One at a time, and not more often than asked for: a status that flickers must not start a storm. */
 static void run_command(struct watch *watch, const char *pool, const char *status, const char *message) {
 	extern char **environ;
-	uint64_t now_ns = clock_now_ns(CLOCK_MONOTONIC);
+	uint64_t now_ns = instant_monotonic_ns();
 	if (watch->request->command == NULL || is_still_running(watch) || now_ns < watch->command_due_ns)
 		return;
 	watch->command_due_ns = now_ns + (uint64_t)(watch->request->command_every_seconds * 1e9);
@@ -196,7 +189,7 @@ static void print_edge(void *context, enum edge_severity severity, const char *p
 	struct arena arena = {0};
 	char instant[INSTANT_TEXT_BYTES];
 	const char *safe = text_printable(&arena, message);
-	instant_format(instant, clock_now_ns(CLOCK_REALTIME));
+	instant_format(instant, instant_realtime_ns());
 	printf("%s %s %s\n", instant, words[severity], safe);
 	fflush(stdout);
 	if (pool != NULL)
@@ -220,12 +213,12 @@ static void pause_for(double seconds) {
 
 static enum status_exit watch(struct follower *follower, const struct request *request) {
 	struct watch watch = {.request = request};
-	struct edges *edges = edges_new(&request->settings.thresholds);
+	struct edges *edges = edges_new(&request->live.settings.thresholds);
 	enum status_exit code = STATUS_UNKNOWN;
 	enum follower_state state = FOLLOWER_UNREAD;
 	take_signals();
 	while (edges != NULL && !is_stopping && state != FOLLOWER_ENDED && state != FOLLOWER_LOST) {
-		state = follower_look(follower, clock_now_ns(CLOCK_MONOTONIC));
+		state = follower_look(follower, instant_monotonic_ns());
 		const struct report *report = follower_report(follower);
 		if (report == NULL)
 			break;
@@ -267,10 +260,8 @@ static bool take_option(int option, struct request *request) {
 		return true;
 	case OPTION_EXEC_EVERY:
 		return take_seconds("--exec-every", optarg, &request->command_every_seconds);
-	case OPTION_LIMIT:
-		return judge_options_parse_limit(optarg, &request->settings.limit);
 	default:
-		return false;
+		return live_options_take(&request->live, option, optarg);
 	}
 }
 
@@ -284,8 +275,16 @@ static bool check_request(const struct request *request) {
 	return false;
 }
 
+static enum status_exit show(const struct request *request, const char *path) {
+	struct follower *follower = follower_open(path, &request->live.settings);
+	enum status_exit code =
+		request->watch_seconds > 0 ? watch(follower, request) : show_once(follower, request);
+	follower_close(follower);
+	return code;
+}
+
 int cmd_status(int argc, char **argv) {
-	struct request request = {.command_every_seconds = 60, .settings = report_settings_standard()};
+	struct request request = {.command_every_seconds = 60};
 	char newest[PATH_MAX];
 	int option;
 	while ((option = options_next(argc, argv, "+:hV", status_options)) != -1) {
@@ -302,14 +301,12 @@ int cmd_status(int argc, char **argv) {
 	}
 	if (!check_request(&request))
 		return OPTIONS_EXIT_USAGE;
-	const char *path = optind < argc ? argv[optind] : newest;
-	if (optind == argc && !ledger_search_newest(newest, LEDGER_KEEPER_DIRECTORY, geteuid())) {
-		options_error(LEDGER_KEEPER_DIRECTORY, "no ledger of this user there");
-		return STATUS_UNKNOWN;
-	}
-	struct follower *follower = follower_open(path, &request.settings);
-	enum status_exit code =
-		request.watch_seconds > 0 ? watch(follower, &request) : show_once(follower, &request);
-	follower_close(follower);
+	enum status_exit code = STATUS_UNKNOWN;
+	const char *path = live_options_settle(&request.live) == OPTIONS_EXIT_OK
+		? ledger_search_meant(newest, optind < argc ? argv[optind] : NULL)
+		: NULL;
+	if (path != NULL)
+		code = show(&request, path);
+	live_options_release(&request.live);
 	return (int)code;
 }

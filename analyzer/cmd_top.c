@@ -16,9 +16,10 @@
 #include <ncurses.h>
 
 #include "analyzer/commands.h"
-#include "analyzer/judge_options.h"
+#include "analyzer/instant.h"
 #include "analyzer/ledger_search.h"
 #include "analyzer/live/follower.h"
+#include "analyzer/live/live_options.h"
 #include "analyzer/options.h"
 #include "analyzer/top/top_page.h"
 
@@ -26,19 +27,19 @@ static const char help[] =
 	"usage: pqlease top [OPTIONS] [LEDGER]\n\n"
 	"Shows a run as it goes: pools, places in the code, open connections, failures. Without LEDGER the\n"
 	"newest run of this user in /dev/shm. h shows the keys, q ends it.\n\n"
-	"  --interval SECONDS  between two looks (2)\n"
-	"  --limit N           capacity of every pool that has no configured one\n"
-	"  --ascii             plain characters only\n"
-	"  --color=WHEN        auto (default), always or never; NO_COLOR is respected\n"
-	"  --help              this text\n"
-	"  --version           the version\n";
+	"  --interval SECONDS  between two looks (2)\n" LIVE_OPTIONS_HELP(
+		"           ") "  --ascii             plain characters only\n"
+			       "  --color=WHEN        auto (default), always or never; NO_COLOR is "
+			       "respected\n"
+			       "  --help              this text\n"
+			       "  --version           the version\n";
 
-enum { OPTION_INTERVAL = OPTIONS_LONG_ONLY, OPTION_LIMIT, OPTION_ASCII, OPTION_COLOR };
+enum { OPTION_INTERVAL = OPTIONS_LONG_ONLY, OPTION_ASCII, OPTION_COLOR };
 
 static const struct option top_options[] = {{"interval", required_argument, NULL, OPTION_INTERVAL},
-					    {"limit", required_argument, NULL, OPTION_LIMIT},
 					    {"ascii", no_argument, NULL, OPTION_ASCII},
 					    {"color", required_argument, NULL, OPTION_COLOR},
+					    LIVE_OPTIONS,
 					    OPTIONS_COMMON,
 					    {NULL, 0, NULL, 0}};
 
@@ -46,7 +47,7 @@ struct request {
 	double interval_seconds;
 	bool is_ascii;
 	enum options_color color;
-	struct report_settings settings;
+	struct live_options live;
 };
 
 /* ---- The terminal ------------------------------------------------------------------------------------------- */
@@ -109,12 +110,6 @@ static int translate(int key) {
 
 /* ---- The loop ------------------------------------------------------------------------------------------------ */
 
-static uint64_t now_ns(void) {
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 static const char *notice_of(const struct follower *follower, enum follower_state state) {
 	if (state == FOLLOWER_ENDED)
 		return "THE RUN HAS ENDED";
@@ -139,7 +134,7 @@ static void watch(struct follower *follower, const struct request *request) {
 	enum top_answer answer = TOP_REDRAW;
 	uint64_t due_ns = 0;
 	while (answer != TOP_QUIT) {
-		uint64_t now = now_ns();
+		uint64_t now = instant_monotonic_ns();
 		if (now >= due_ns && !top.is_paused) {
 			state = follower_look(follower, now);
 			due_ns = now + interval_ns;
@@ -172,20 +167,18 @@ static bool take_option(int option, struct request *request) {
 	switch (option) {
 	case OPTION_INTERVAL:
 		return take_interval(optarg, request);
-	case OPTION_LIMIT:
-		return judge_options_parse_limit(optarg, &request->settings.limit);
 	case OPTION_ASCII:
 		request->is_ascii = true;
 		return true;
 	case OPTION_COLOR:
 		return options_parse_color(optarg, &request->color);
 	default:
-		return false;
+		return live_options_take(&request->live, option, optarg);
 	}
 }
 
 static int top(const struct request *request, const char *path) {
-	struct follower *follower = follower_open(path, &request->settings);
+	struct follower *follower = follower_open(path, &request->live.settings);
 	int code = OPTIONS_EXIT_CANNOT;
 	if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
 		options_error("top", "needs a terminal; see pqlease status");
@@ -203,7 +196,7 @@ static int top(const struct request *request, const char *path) {
 }
 
 int cmd_top(int argc, char **argv) {
-	struct request request = {.interval_seconds = 2, .settings = report_settings_standard()};
+	struct request request = {.interval_seconds = 2};
 	char newest[PATH_MAX];
 	int option;
 	setlocale(LC_CTYPE, "");
@@ -220,9 +213,14 @@ int cmd_top(int argc, char **argv) {
 		options_error(argv[optind + 1], "one LEDGER at most");
 		return OPTIONS_EXIT_USAGE;
 	}
-	if (optind == argc && !ledger_search_newest(newest, LEDGER_KEEPER_DIRECTORY, geteuid())) {
-		options_error(LEDGER_KEEPER_DIRECTORY, "no ledger of this user there");
-		return OPTIONS_EXIT_CANNOT;
-	}
-	return top(&request, optind < argc ? argv[optind] : newest);
+	int code = live_options_settle(&request.live);
+	const char *path = code == OPTIONS_EXIT_OK
+		? ledger_search_meant(newest, optind < argc ? argv[optind] : NULL)
+		: NULL;
+	if (path != NULL)
+		code = top(&request, path);
+	else if (code == OPTIONS_EXIT_OK)
+		code = OPTIONS_EXIT_CANNOT;
+	live_options_release(&request.live);
+	return code;
 }

@@ -382,11 +382,6 @@ int cmd_who(int argc, char **argv) {
 	}
 	if (!parse_pid(argv[optind], &request.backend_pid))
 		return OPTIONS_EXIT_USAGE;
-	if (argc - optind == 2)
-		return look_up(&request, argv[optind + 1]);
-	if (!ledger_search_newest(newest, LEDGER_KEEPER_DIRECTORY, geteuid())) {
-		options_error(LEDGER_KEEPER_DIRECTORY, "no ledger of this user there");
-		return OPTIONS_EXIT_CANNOT;
-	}
-	return look_up(&request, newest);
+	const char *ledger = ledger_search_meant(newest, argc - optind == 2 ? argv[optind + 1] : NULL);
+	return ledger != NULL ? look_up(&request, ledger) : OPTIONS_EXIT_CANNOT;
 }

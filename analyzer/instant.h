@@ -13,4 +13,8 @@ enum { INSTANT_TEXT_BYTES = 40 };
  * rounded, so that order is kept. */
 void instant_format(char text[INSTANT_TEXT_BYTES], uint64_t realtime_ns);
 
+/* Nanoseconds of CLOCK_MONOTONIC and of CLOCK_REALTIME. */
+uint64_t instant_monotonic_ns(void);
+uint64_t instant_realtime_ns(void);
+
 #endif

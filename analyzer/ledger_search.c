@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "analyzer/options.h"
 
 static struct ledger_search_entry *add_entry(struct ledger_search_list *list) {
 	if ((list->count & (list->count - 1)) == 0) {
@@ -79,4 +82,13 @@ bool ledger_search_newest(char path[PATH_MAX], const char *directory, uid_t user
 	}
 	ledger_search_release(&list);
 	return is_found;
+}
+
+const char *ledger_search_meant(char newest[PATH_MAX], const char *operand) {
+	if (operand != NULL)
+		return operand;
+	if (ledger_search_newest(newest, LEDGER_KEEPER_DIRECTORY, geteuid()))
+		return newest;
+	options_error(LEDGER_KEEPER_DIRECTORY, "no ledger of this user there");
+	return NULL;
 }

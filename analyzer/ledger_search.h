@@ -34,4 +34,7 @@ void ledger_search_release(struct ledger_search_list *list);
 /* The readable ledger of `user` in `directory` that was created last; false if there is none. */
 bool ledger_search_newest(char path[PATH_MAX], const char *directory, uid_t user);
 
+/* The ledger that a command means: `operand`, or with none the newest of this user. NULL after the line of error. */
+const char *ledger_search_meant(char newest[PATH_MAX], const char *operand);
+
 #endif

@@ -28,14 +28,8 @@ int drill_wave_signal(void) {
 	return signal_taken;
 }
 
-static uint64_t now_ns(void) {
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 static int start(struct drill_run *run, char *const *command, char *const *environment) {
-	*run = (struct drill_run){.begun_ns = now_ns()};
+	*run = (struct drill_run){.begun_ns = instant_monotonic_ns()};
 	int error = posix_spawnp(&run->pid, command[0], NULL, NULL, command, environment);
 	if (error != 0)
 		run->pid = 0;
@@ -47,7 +41,7 @@ static int start(struct drill_run *run, char *const *command, char *const *envir
 /* Marked before it is reaped: its number is its own until then. */
 static void end(struct drill_run *run, const siginfo_t *info, struct ledger_keeper *keeper) {
 	bool is_killed = info->si_code != CLD_EXITED;
-	run->ended_ns = now_ns();
+	run->ended_ns = instant_monotonic_ns();
 	run->signal_number = is_killed ? info->si_status : 0;
 	run->status = is_killed ? 128 + info->si_status : info->si_status;
 	if (is_killed)

@@ -37,12 +37,6 @@ static json_t *realtime(uint64_t realtime_ns) {
 	return json_string(instant);
 }
 
-static uint64_t realtime_now_ns(void) {
-	struct timespec now;
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 static json_t *timestamp_of(const struct report *report) {
 	return realtime(report->until_realtime_ns);
 }
@@ -138,7 +132,7 @@ json_t *health_aggregate(const struct health_subject *subject) {
 	json_t *object = json_object();
 	json_object_set_new(object, "ok", json_boolean(strcmp(word, "critical") != 0));
 	json_object_set_new(object, "status", text(word));
-	json_object_set_new(object, "timestamp", realtime(realtime_now_ns()));
+	json_object_set_new(object, "timestamp", realtime(instant_realtime_ns()));
 	json_t *components = json_object();
 	json_object_set_new(components, "database", health_database(subject, NULL, 0));
 	json_object_set_new(object, "components", components);
@@ -171,7 +165,7 @@ static json_t *pool_entries(const struct health_subject *subject) {
 json_t *health_readiness(const struct health_subject *subject) {
 	json_t *object = json_object();
 	json_object_set_new(object, "status", text(health_overall_word(subject)));
-	json_object_set_new(object, "timestamp", realtime(realtime_now_ns()));
+	json_object_set_new(object, "timestamp", realtime(instant_realtime_ns()));
 	json_object_set_new(object, "pools", pool_entries(subject));
 	return object;
 }
@@ -266,7 +260,7 @@ json_t *health_everything(const struct health_subject *subject) {
 	json_t *object = json_object();
 	json_object_set_new(object, "schema", json_integer(1));
 	json_object_set_new(object, "status", text(health_overall_word(subject)));
-	json_object_set_new(object, "timestamp", realtime(realtime_now_ns()));
+	json_object_set_new(object, "timestamp", realtime(instant_realtime_ns()));
 	json_object_set_new(object, "run", text(found.report != NULL ? found.report->run.id : NULL));
 	json_object_set_new(object, "live", json_boolean(found.report != NULL && found.report->run.live));
 	if (found.pool != NULL) {

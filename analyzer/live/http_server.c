@@ -14,6 +14,7 @@
 
 #include <microhttpd.h>
 
+#include "analyzer/instant.h"
 #include "analyzer/live/listener.h"
 
 struct guest {
@@ -29,12 +30,6 @@ struct http_server {
 };
 
 /* ---- Guests: who is connected, and since when ---------------------------------------------------------- */
-
-static uint64_t now_ns(void) {
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 static struct guest *oldest_guest(struct http_server *server) {
 	struct guest *oldest = NULL;
@@ -65,7 +60,7 @@ static void welcome(struct http_server *server, int descriptor) {
 		place = oldest_guest(server);
 		show_out(place);
 	}
-	*place = (struct guest){descriptor, now_ns()};
+	*place = (struct guest){descriptor, instant_monotonic_ns()};
 }
 
 static void on_connection(void *context, struct MHD_Connection *connection, void **unused,
@@ -82,7 +77,7 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
 
 /* The library's own timeout counts inactivity, which a client that sends a byte now and then avoids for ever. */
 static void show_out_the_late(struct http_server *server) {
-	uint64_t now = now_ns();
+	uint64_t now = instant_monotonic_ns();
 	for (struct guest *guest = oldest_guest(server);
 	     guest != NULL && now - guest->came_ns >= HTTP_SERVER_DEADLINE_NS; guest = oldest_guest(server))
 		show_out(guest);

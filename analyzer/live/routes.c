@@ -6,6 +6,7 @@
 
 #include <jansson.h>
 
+#include "analyzer/instant.h"
 #include "analyzer/live/health.h"
 #include "analyzer/live/history.h"
 #include "analyzer/render/metrics.h"
@@ -119,16 +120,10 @@ static const struct route {
 	{"/metrics", answer_metrics},
 };
 
-static uint64_t now_ns(void) {
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 void routes_answer(void *context, const struct http_request *request, struct http_answer *answer) {
 	const struct routes *with = context;
 	struct visit visit = {.routes = with, .request = request, .answer = answer};
-	fleet_look(with->fleet, now_ns());
+	fleet_look(with->fleet, instant_monotonic_ns());
 	visit.live.reports = fleet_live_reports(with->fleet, &visit.live.count);
 	for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++)
 		if (strcmp(request->path, routes[i].path) == 0) {
