@@ -471,6 +471,12 @@ static void test_stampede(void **state) {
 	assert_nothing();
 	end();
 	begin();
+	set_timeline(10, 8); /* as many later as at the start: others had the slots */
+	cells[MODEL_METRIC_OPEN_PEAK][0].value = 8;
+	judge();
+	assert_nothing();
+	end();
+	begin();
 	set_timeline(0, 8); /* no harm */
 	judge();
 	assert_nothing();
@@ -575,6 +581,27 @@ static void test_threads_that_never_meet_show_no_plateau(void **state) {
 	end();
 }
 
+/* An ended run is told by its mean; a role at two endpoints is told with them. */
+static void test_sentences_of_an_ended_run(void **state) {
+	(void)state;
+	begin();
+	model.run.is_live = false;
+	settings.limit = 30;
+	pools[POOL].totals.counter[MODEL_ESTABLISHED] = 12;
+	pools[POOL].totals.counter[MODEL_USES_ENDED] = 100;
+	pools[POOL].totals.first_ns = at(0);
+	pools[POOL].totals.last_ns = at(100);
+	pools[POOL].totals.open_peak = 12;
+	pools[POOL].totals.in_use_peak = 9;
+	histogram_add_value(&pools[POOL].totals.time[MODEL_USE_TIME], &model.arena, UINT64_C(690000000000));
+	judge();
+	assert_string_equal("Pool 'web': 23% utilized on average (6.9/30 active, peak 9)",
+			    report.pools[0].sentence);
+	assert_string_equal("healthy", report.pools[0].status);
+	assert_true(report.pools[0].waiting == REPORT_UNKNOWN);
+	end();
+}
+
 static void test_a_suspect_that_came_back(void **state) {
 	(void)state;
 	begin();
@@ -610,6 +637,7 @@ int main(void) {
 		cmocka_unit_test(test_overflow_and_low_available),
 		cmocka_unit_test(test_capacity_by_its_plateau),
 		cmocka_unit_test(test_threads_that_never_meet_show_no_plateau),
+		cmocka_unit_test(test_sentences_of_an_ended_run),
 		cmocka_unit_test(test_a_suspect_that_came_back),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
