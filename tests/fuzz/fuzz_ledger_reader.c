@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "analyzer/advice.h"
 #include "analyzer/aftermath.h"
 #include "analyzer/ledger_reader.h"
 #include "analyzer/render/render.h"
@@ -36,6 +37,18 @@ static void render(const struct report *report, enum render_format format) {
 	free(output);
 }
 
+static void advise(const struct model *model, const struct report *report) {
+	struct arena arena = {NULL};
+	struct advice *advice = arena_new(&arena, struct advice);
+	for (size_t i = 0; i < report->pool_count; i++) {
+		if (!advice_give(advice, &arena, model, report->pools[i].number, 0.01))
+			continue;
+		FUZZ_EXPECT(advice->uses > 0 && advice->size_count <= ADVICE_SIZES_MAX);
+		FUZZ_EXPECT(advice->concurrency_max <= advice->uses);
+	}
+	arena_release(&arena);
+}
+
 /* Nobody of the ledger is looked for on this machine. */
 static void judge(struct model *model) {
 	struct liveness_observer observer = {.proc_path = "/nowhere", .now_ns = UINT64_C(9000) * 1000000000u};
@@ -46,6 +59,7 @@ static void judge(struct model *model) {
 	report_build(&report, model, NULL, NULL);
 	render(&report, RENDER_JSON);
 	render(&report, RENDER_TEXT);
+	advise(model, &report);
 	report_release(&report);
 }
 
