@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "analyzer/use_timeline.h"
+
 /* ---- Processes -------------------------------------------------------------------------------- */
 
 static void settle_process(const struct model *model, struct model_process *process,
@@ -158,4 +160,5 @@ void aftermath_settle(struct model *model, const struct liveness_observer *obser
 		count_open(model, &model->leases[i]);
 	}
 	count_torn(model);
+	use_timeline_fill(model);
 }

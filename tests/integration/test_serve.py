@@ -77,6 +77,25 @@ def history_has_one_sample_a_second():
 
 
 @test
+def history_knows_uses_that_last():
+    db = cluster.fresh_database()
+    holder = Holder(db)
+    holder.tell("open 5")
+    holder.tell("use 3")
+    server = Server("--limit", "10", holder.ledger)
+
+    def in_use():
+        samples = server.get("/history?limit=2")
+        return len(samples) == 2 and [sample["checkedout"] for sample in samples] == [3, 3]
+
+    wait_until(in_use, what="two seconds in which three were in use")
+    holder.tell("rest")
+    wait_until(lambda: server.get("/history?limit=1")[0]["checkedout"] == 0, what="a second in which none was")
+    check(3 in [sample["checkedout"] for sample in server.get("/history?limit=60")], "the past stays as it was")
+    holder.quit()
+
+
+@test
 def no_run_is_said_and_not_invented():
     directory = ledger_directory()
     server = Server("--dir", directory)
