@@ -10,8 +10,11 @@ _pqlease() {
 		[doctor]="--help --version"
 		[diff]="--base --format=text --format=json -o --color= --help --version"
 		[drill]="--waves --parallel --runs --delay -o --role --color= --help --version"
-		[export]="--format=pprof --format=folded --format=speedscope --format=trace --format=csv -o --help --version"
+		[export]="--format=pprof --format=folded --format=speedscope --format=trace --format=csv --format=prometheus --limit -o --help --version"
 		[advise]="--target --json --limit --server --help --version"
+		[status]="--json --watch --exec --exec-every --limit --config --help --version"
+		[top]="--interval --ascii --limit --config --color= --help --version"
+		[serve]="--listen --dir --aliases --allow-host --limit --config --help --version"
 		[ls]="--prune --dir --help --version"
 	)
 	COMPREPLY=()
@@ -27,7 +30,7 @@ _pqlease() {
 	fi
 	if [[ $current == -* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "${options[$command]}" -- "$current")
-	elif [[ $command == report || $command == check || $command == export || $command == diff ]]; then
+	elif [[ $command == report || $command == check || $command == export || $command == diff || $command == status || $command == top || $command == serve ]]; then
 		mapfile -t COMPREPLY < <(compgen -f -- "$current"; compgen -G "/dev/shm/pqlease.$UID.*.ledger" -- "$current")
 	else
 		mapfile -t COMPREPLY < <(compgen -f -- "$current")
