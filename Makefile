@@ -82,8 +82,8 @@ SHIM_LDFLAGS = -shared -nodefaultlibs -Wl,-Bsymbolic-functions,-z,relro,-z,now,-
 	$(LDFLAGS)
 SHIM_LIBS = -lc
 
-ANALYZER_PKGS = jansson libdw libelf libmicrohttpd libpq ncursesw yaml-0.1 zlib
-ANALYZER_CFLAGS = $(COMMON_CFLAGS) $(ANALYZER_PKG_CFLAGS) $(CFLAGS)
+ANALYZER_PKGS = jansson libdw libelf libmicrohttpd ncursesw yaml-0.1 zlib
+ANALYZER_CFLAGS = $(COMMON_CFLAGS) -I$(PG_INCLUDE) $(ANALYZER_PKG_CFLAGS) $(CFLAGS)
 ANALYZER_LIBS = $(ANALYZER_PKG_LIBS) -liberty -lm
 
 TEST_CFLAGS = $(COMMON_CFLAGS) -I$(PG_INCLUDE) $(CMOCKA_CFLAGS) $(CFLAGS)

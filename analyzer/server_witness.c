@@ -5,28 +5,39 @@
 #include <string.h>
 #include <time.h>
 
-#include <libpq-fe.h>
+#include "analyzer/libpq.h"
 
 enum { SETTLING_LOOKS = 20, SETTLING_PAUSE_MS = 50 };
 
+/* Opened before anything is asked of it. */
+static const struct libpq *libpq;
+
 /* ---- The login ---------------------------------------------------------------------------------- */
+
+static bool is_libpq_there(const char **problem) {
+	libpq = libpq_open(problem);
+	return libpq != NULL;
+}
 
 const char *server_witness_refuse(const char *conninfo) {
 	static const char *const secrets[] = {"password", "sslpassword"};
+	const char *problem;
 	char *message = NULL;
 	const char *reason = NULL;
+	/* A missing library is told by who wants to read. */
+	if (!is_libpq_there(&problem))
+		return NULL;
 	/* The message is not shown: it quotes what it did not understand. */
-	PQconninfoOption *options = PQconninfoParse(conninfo, &message);
-	PQfreemem(message);
+	PQconninfoOption *options = libpq->PQconninfoParse(conninfo, &message);
+	libpq->PQfreemem(message);
 	if (options == NULL)
 		return "not a connection string of libpq";
 	for (PQconninfoOption *option = options; option->keyword != NULL; option++)
 		for (size_t i = 0; i < sizeof secrets / sizeof secrets[0]; i++)
 			if (option->val != NULL && strcmp(option->keyword, secrets[i]) == 0)
 				reason = "a password on the command line can be read by everybody: use "
-					 "PGPASSWORD, a "
-					 "password file or a service";
-	PQconninfoFree(options);
+					 "PGPASSWORD, a password file or a service";
+	libpq->PQconninfoFree(options);
 	return reason;
 }
 
@@ -40,7 +51,7 @@ static PGconn *log_in(const char *conninfo) {
 	const char *const keywords[] = {"connect_timeout", "fallback_application_name", "dbname",
 					"client_encoding", NULL};
 	const char *const values[] = {"5", "pqlease", conninfo, "UTF8", NULL};
-	return PQconnectdbParams(keywords, values, 1);
+	return libpq->PQconnectdbParams(keywords, values, 1);
 }
 
 /* ---- Rows --------------------------------------------------------------------------------------- */
@@ -55,22 +66,23 @@ struct asking {
 static PGresult *ask(struct asking *asking, const char *query) {
 	if (asking->problem != NULL)
 		return NULL;
-	PGresult *result = PQexec(asking->conn, query);
-	if (PQresultStatus(result) == PGRES_TUPLES_OK || PQresultStatus(result) == PGRES_COMMAND_OK)
+	PGresult *result = libpq->PQexec(asking->conn, query);
+	if (libpq->PQresultStatus(result) == PGRES_TUPLES_OK ||
+	    libpq->PQresultStatus(result) == PGRES_COMMAND_OK)
 		return result;
-	asking->problem = first_line(asking->arena, PQerrorMessage(asking->conn));
-	PQclear(result);
+	asking->problem = first_line(asking->arena, libpq->PQerrorMessage(asking->conn));
+	libpq->PQclear(result);
 	return NULL;
 }
 
 static const char *text_at(const struct asking *asking, const PGresult *result, int row, int column) {
-	const char *value = PQgetvalue(result, row, column);
+	const char *value = libpq->PQgetvalue(result, row, column);
 	return arena_copy(asking->arena, value, strlen(value));
 }
 
 /* "" and -1 are how the server says "none". */
 static int64_t number_at(const PGresult *result, int row, int column) {
-	const char *value = PQgetvalue(result, row, column);
+	const char *value = libpq->PQgetvalue(result, row, column);
 	if (*value == '\0' || strcmp(value, "-1") == 0)
 		return SERVER_WITNESS_UNKNOWN;
 	return strtoll(value, NULL, 10);
@@ -91,8 +103,8 @@ static void read_settings(struct asking *asking, struct server_reading *reading)
 	reading->own_database = text_at(asking, result, 0, 1);
 	reading->max_connections = number_at(result, 0, 2);
 	reading->reserved = number_at(result, 0, 3);
-	reading->is_behind_pooler = number_at(result, 0, 4) != PQbackendPID(asking->conn);
-	PQclear(result);
+	reading->is_behind_pooler = number_at(result, 0, 4) != libpq->PQbackendPID(asking->conn);
+	libpq->PQclear(result);
 }
 
 /* The counts of sessions came with version 14. */
@@ -104,15 +116,15 @@ static void read_databases(struct asking *asking, struct server_reading *reading
 		    "LEFT JOIN pg_stat_database s ON s.datid = d.oid ORDER BY d.datname COLLATE \"C\"");
 	if (result == NULL)
 		return;
-	reading->database_count = (size_t)PQntuples(result);
+	reading->database_count = (size_t)libpq->PQntuples(result);
 	reading->databases = arena_array(asking->arena, reading->database_count, sizeof *reading->databases);
-	for (int row = 0; row < PQntuples(result); row++)
+	for (int row = 0; row < libpq->PQntuples(result); row++)
 		reading->databases[row] =
 			(struct server_database){.name = text_at(asking, result, row, 0),
 						 .connection_limit = number_at(result, row, 1),
 						 .sessions = number_at(result, row, 2),
 						 .sessions_abandoned = number_at(result, row, 3)};
-	PQclear(result);
+	libpq->PQclear(result);
 }
 
 static void read_roles(struct asking *asking, struct server_reading *reading) {
@@ -120,12 +132,12 @@ static void read_roles(struct asking *asking, struct server_reading *reading) {
 		ask(asking, "SELECT rolname, rolconnlimit FROM pg_roles ORDER BY rolname COLLATE \"C\"");
 	if (result == NULL)
 		return;
-	reading->role_count = (size_t)PQntuples(result);
+	reading->role_count = (size_t)libpq->PQntuples(result);
 	reading->roles = arena_array(asking->arena, reading->role_count, sizeof *reading->roles);
-	for (int row = 0; row < PQntuples(result); row++)
+	for (int row = 0; row < libpq->PQntuples(result); row++)
 		reading->roles[row] = (struct server_role){.name = text_at(asking, result, row, 0),
 							   .connection_limit = number_at(result, row, 1)};
-	PQclear(result);
+	libpq->PQclear(result);
 }
 
 static void read_sessions(struct asking *asking, struct server_reading *reading) {
@@ -136,24 +148,24 @@ static void read_sessions(struct asking *asking, struct server_reading *reading)
 		"WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() ORDER BY pid");
 	if (result == NULL)
 		return;
-	reading->session_count = (size_t)PQntuples(result);
+	reading->session_count = (size_t)libpq->PQntuples(result);
 	reading->sessions = arena_array(asking->arena, reading->session_count, sizeof *reading->sessions);
-	for (int row = 0; row < PQntuples(result); row++)
-		reading->sessions[row] =
-			(struct server_session){.pid = (int32_t)number_at(result, row, 0),
-						.database = text_at(asking, result, row, 1),
-						.user = text_at(asking, result, row, 2),
-						.application_name = text_at(asking, result, row, 3),
-						.state = text_at(asking, result, row, 4),
-						.holds_advisory_lock = *PQgetvalue(result, row, 5) == 't'};
-	PQclear(result);
+	for (int row = 0; row < libpq->PQntuples(result); row++)
+		reading->sessions[row] = (struct server_session){
+			.pid = (int32_t)number_at(result, row, 0),
+			.database = text_at(asking, result, row, 1),
+			.user = text_at(asking, result, row, 2),
+			.application_name = text_at(asking, result, row, 3),
+			.state = text_at(asking, result, row, 4),
+			.holds_advisory_lock = *libpq->PQgetvalue(result, row, 5) == 't'};
+	libpq->PQclear(result);
 }
 
 static const char *read_all(struct server_reading *reading, struct arena *arena, PGconn *conn) {
 	struct asking asking = {conn, arena, NULL};
 	*reading = (struct server_reading){.version = "", .own_database = ""};
 	/* A statement of its own: when it is over, the server has counted our own session. */
-	PQclear(ask(&asking, "SET statement_timeout = '5s'"));
+	libpq->PQclear(ask(&asking, "SET statement_timeout = '5s'"));
 	read_settings(&asking, reading);
 	read_databases(&asking, reading);
 	read_roles(&asking, reading);
@@ -191,9 +203,12 @@ static void pause_between_looks(void) {
 
 const char *server_witness_read_settled(struct server_reading *reading, struct arena *arena,
 					const char *conninfo, const int32_t *pids, size_t pid_count) {
+	const char *problem;
+	if (!is_libpq_there(&problem))
+		return problem;
 	PGconn *conn = log_in(conninfo);
-	const char *problem = PQstatus(conn) == CONNECTION_OK ? read_all(reading, arena, conn)
-							      : first_line(arena, PQerrorMessage(conn));
+	problem = libpq->PQstatus(conn) == CONNECTION_OK ? read_all(reading, arena, conn)
+							 : first_line(arena, libpq->PQerrorMessage(conn));
 	for (int look = 0; pid_count > 0 && problem == NULL && look < SETTLING_LOOKS; look++) {
 		struct server_reading before = *reading;
 		pause_between_looks();
@@ -202,7 +217,7 @@ const char *server_witness_read_settled(struct server_reading *reading, struct a
 		    !counts_differ(&before, reading))
 			break;
 	}
-	PQfinish(conn);
+	libpq->PQfinish(conn);
 	return problem;
 }
 

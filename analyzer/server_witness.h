@@ -1,6 +1,5 @@
 /*
- * The server as a witness: its limits, its sessions, its counts of sessions, read by a login of the user's. The only file
- * that knows libpq.
+ * The server as a witness: its limits, its sessions, its counts of sessions, read by a login of the user's.
  *
  * The password comes from where libpq takes it (PGPASSWORD, a password file, a service): one in the conninfo would stand
  * on our command line for everybody to read, and is refused.

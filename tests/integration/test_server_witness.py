@@ -3,8 +3,10 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 
 from pqlease_test import *
 from pooler_proxy import PoolerProxy
@@ -42,6 +44,32 @@ def the_server_agrees_with_a_run_that_leaks():
     check(counts.sessions_abandoned > 0, "this run leaks")
     check_equal(True, server["agrees"], "agrees: %r" % server)
     check_equal([], server["unmatched"], "unmatched")
+
+
+def with_library(source):
+    """An environment in which libpq.so.5 is what this C source makes."""
+    directory = tempfile.mkdtemp()
+    cleanup(shutil.rmtree, directory)
+    path = os.path.join(directory, "libpq.so.5")
+    subprocess.run(["gcc", "-shared", "-fPIC", "-xc", "-", "-o", path], input=source.encode(), check=True)
+    return {"LD_LIBRARY_PATH": directory}, path
+
+
+@test
+def only_the_witness_needs_a_libpq():
+    env, library = with_library("int PQclear;")
+    run = run_with_shim([cluster.bin("psql"), "-XAtc", "select 1"], db=cluster.fresh_database()).check_status(0)
+    for words in (["--help"], ["--version"], ["report", run.ledger], ["check", run.ledger]):
+        check_equal((0, b""), (lambda r: (r.status, r.stderr))(run_plain([PQLEASE] + words, env=env)), words)
+    for words in (["report"], ["check"], ["who", "--", "1"]):
+        words = words[:1] + ["--server", "dbname=x"] + words[1:] + [run.ledger]
+        asked = run_plain([PQLEASE] + words, env=env)
+        check_equal((2, b"", b"pqlease: --server: libpq.so.5: no function PQbackendPID in it\n"),
+                    (asked.status, asked.stdout, asked.stderr), words)
+    os.truncate(library, 10)
+    asked = run_plain([PQLEASE, "report", "--server", "dbname=x", run.ledger], env=env)
+    check_equal((2, b"", ("pqlease: --server: %s: file too short\n" % library).encode()),
+                (asked.status, asked.stdout, asked.stderr), "a broken library")
 
 
 @test
