@@ -19,7 +19,7 @@ static void check(struct settings *settings) {
 	FUZZ_EXPECT(settings->ledger_size_bytes >= LEDGER_MIN_SIZE_BYTES);
 	FUZZ_EXPECT(settings->ledger_size_bytes <= LEDGER_MAX_SIZE_BYTES);
 	FUZZ_EXPECT(settings->stack_depth <= STACK_FRAMES_MAX && settings->script_frames <= 64);
-	FUZZ_EXPECT(settings->uses <= 1 && settings->is_disabled <= 1 && settings->is_verbose <= 1);
+	FUZZ_EXPECT(settings->uses <= 2 && settings->is_disabled <= 1 && settings->is_verbose <= 1);
 	FUZZ_EXPECT(memchr(settings->ledger_path, 0, sizeof settings->ledger_path) != NULL);
 	FUZZ_EXPECT(memchr(settings->role, 0, sizeof settings->role) != NULL);
 	FUZZ_EXPECT(memchr(settings->test, 0, sizeof settings->test) != NULL);
