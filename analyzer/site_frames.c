@@ -9,7 +9,7 @@
 #include "analyzer/symbol_source.h"
 #include "analyzer/text.h"
 
-enum { INLINED_MAX = 32, IDENTITY_BYTES = 8192 };
+enum { INLINED_MAX = 32, IDENTITY_BYTES = 32768 }; /* five paths of PATH_MAX, and names */
 
 /* ---- Whose code ------------------------------------------------------------------------------- */
 
@@ -124,6 +124,13 @@ struct site_frames_known {
 	UT_hash_handle hh;
 };
 
+/* Code of others lies elsewhere on the next machine. */
+static void find_in_project(const struct site_frames_namer *namer, struct site_frame *frame) {
+	if (frame->language != MODEL_NATIVE && frame->owner == SITE_FRAME_APPLICATION &&
+	    frame->file != NULL && namer->symbols != NULL)
+		frame->in_project = symbol_source_script(namer->symbols, frame->file);
+}
+
 static const struct site_frames_known *name_frame(struct site_frames_namer *namer,
 						  const struct model_frame *from) {
 	struct known_key key = {(uint64_t)from->language,
@@ -142,8 +149,10 @@ static const struct site_frames_known *name_frame(struct site_frames_namer *name
 	entry->count = resolve_frame(namer, from, resolved);
 	entry->frames = arena_array(namer->arena, entry->count, sizeof *entry->frames);
 	memcpy(entry->frames, resolved, entry->count * sizeof *resolved);
-	for (size_t i = 0; i < entry->count; i++)
+	for (size_t i = 0; i < entry->count; i++) {
 		entry->frames[i].owner = owner_of(&entry->frames[i], namer->code, namer->code_count);
+		find_in_project(namer, &entry->frames[i]);
+	}
 	HASH_ADD(hh, namer->known, key, sizeof key, entry);
 	return entry;
 }
@@ -180,12 +189,15 @@ static size_t stable_length(const char *function) {
 	return length - SUFFIX;
 }
 
-static size_t add_frame_identity(char *identity, size_t length, const struct site_frame *frame) {
+static const char *place_of(const struct site_frame *frame) {
 	const char *place = frame->language == MODEL_NATIVE ? frame->module : frame->file;
+	return frame->in_project != NULL ? frame->in_project : place != NULL ? text_basename(place) : "?";
+}
+
+static size_t add_frame_identity(char *identity, size_t length, const struct site_frame *frame) {
 	const char *function = frame->function != NULL ? frame->function : "?";
-	int added =
-		snprintf(identity + length, IDENTITY_BYTES - length, "\n%s:%.*s",
-			 place != NULL ? text_basename(place) : "?", (int)stable_length(function), function);
+	int added = snprintf(identity + length, IDENTITY_BYTES - length, "\n%s:%.*s", place_of(frame),
+			     (int)stable_length(function), function);
 	length += added > 0 ? (size_t)added : 0;
 	return length < IDENTITY_BYTES ? length : IDENTITY_BYTES - 1;
 }

@@ -43,6 +43,8 @@ struct site_frame {
 	enum site_frame_owner owner;
 	const char *function;
 	const char *file;
+	const char
+		*in_project; /* the file below the root of its project; of scripts of the application only */
 	uint32_t line;
 	const char *module; /* path of the native module */
 	uint64_t offset;    /* native only */

@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "analyzer/project_root.h"
+
 struct symbol_source {
 	struct symbol_store *store;
 	struct symbolizer *symbolizer;
@@ -48,6 +50,18 @@ size_t symbol_source_resolve(struct symbol_source *source, const struct symbol_m
 		return 0;
 	/* Out of the store, so that names look the same in this report and in the next. */
 	return symbol_store_lookup(source->store, module, address, kind, out, max);
+}
+
+const char *symbol_source_script(struct symbol_source *source, const char *file) {
+	const char *kept = symbol_store_lookup_script(source->store, file);
+	char buffer[PATH_MAX];
+
+	if (kept != NULL)
+		return kept;
+	const char *found = project_root_relative(buffer, file);
+	if (found == NULL || !symbol_store_put_script(source->store, file, found))
+		return NULL;
+	return symbol_store_lookup_script(source->store, file);
 }
 
 enum symbol_store_status symbol_source_save(struct symbol_source *source, const char *ledger_path,

@@ -1,5 +1,5 @@
 /*
- * Where readers of a ledger get symbols from: what is kept with the ledger first, then the files of
+ * Where readers of a ledger get symbols and places of scripts from: what is kept with the ledger first, then the files of
  * this machine, and what these gave is remembered so that it can be kept.
  * Belongs to one thread. Strings stay valid until symbol_source_close().
  */
@@ -21,6 +21,9 @@ void symbol_source_close(struct symbol_source *source);
 size_t symbol_source_resolve(struct symbol_source *source, const struct symbol_module *module,
 			     uint64_t address, enum symbol_address_kind kind, struct symbol_frame *out,
 			     size_t max);
+
+/* Where a script lies in its project: as kept, else as its file shows here (project_root.h). NULL when nobody knows. */
+const char *symbol_source_script(struct symbol_source *source, const char *file);
 
 /* Keeps everything resolved with the ledger; writes nothing when there is nothing new. */
 enum symbol_store_status symbol_source_save(struct symbol_source *source, const char *ledger_path,

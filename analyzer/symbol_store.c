@@ -12,7 +12,7 @@
 #include <unistd.h>
 #include <uthash.h>
 
-#define SCHEMA "pqlease/symbols-1"
+#define SCHEMA "pqlease/symbols-2"
 #define VALUES_MAX (UINT32_C(1) << 22) /* of the document: each costs memory far beyond its bytes */
 #define FRAME_VALUES 4u                /* function, file, line, inlined */
 
@@ -54,9 +54,16 @@ struct kept_module {
 	char key[];
 };
 
+struct kept_script {
+	UT_hash_handle hh;
+	const struct kept_string *file; /* its text is the key */
+	const struct kept_string *in_project;
+};
+
 struct symbol_store {
 	struct kept_string *strings;
 	struct kept_module *modules;
+	struct kept_script *scripts;
 	bool is_changed;
 };
 
@@ -96,6 +103,16 @@ static void free_module(struct kept_module *module) {
 	free(module);
 }
 
+static void free_scripts(struct symbol_store *store) {
+	struct kept_script *script;
+	struct kept_script *next;
+
+	HASH_ITER(hh, store->scripts, script, next) {
+		HASH_DEL(store->scripts, script);
+		free(script);
+	}
+}
+
 static void empty_store(struct symbol_store *store) {
 	struct kept_module *module;
 	struct kept_module *next_module;
@@ -106,6 +123,7 @@ static void empty_store(struct symbol_store *store) {
 		HASH_DEL(store->modules, module);
 		free_module(module);
 	}
+	free_scripts(store);
 	HASH_ITER(hh, store->strings, string, next_string) {
 		HASH_DEL(store->strings, string);
 		free(string);
@@ -379,6 +397,45 @@ bool symbol_store_put(struct symbol_store *store, const struct symbol_module *mo
 	return true;
 }
 
+/* ---- Scripts ----------------------------------------------------------------------------------- */
+
+const char *symbol_store_lookup_script(const struct symbol_store *store, const char *file) {
+	char *repaired = repair_utf8(file);
+	struct kept_script *script = NULL;
+
+	if (repaired != NULL)
+		HASH_FIND_STR(store->scripts, repaired, script);
+	free(repaired);
+	return script != NULL ? script->in_project->text : NULL;
+}
+
+static bool add_script(struct symbol_store *store, const struct kept_string *file,
+		       const struct kept_string *in_project) {
+	struct kept_script *script;
+
+	HASH_FIND_STR(store->scripts, file->text, script);
+	if (script != NULL)
+		return true;
+	script = calloc(1, sizeof *script);
+	if (script == NULL)
+		return false;
+	script->file = file;
+	script->in_project = in_project;
+	HASH_ADD_KEYPTR(hh, store->scripts, script->file->text, strlen(script->file->text), script);
+	return true;
+}
+
+bool symbol_store_put_script(struct symbol_store *store, const char *file, const char *in_project) {
+	const struct kept_string *kept_file;
+	const struct kept_string *kept_place;
+
+	if (!keep_string(store, file, &kept_file) || !keep_string(store, in_project, &kept_place) ||
+	    !add_script(store, kept_file, kept_place))
+		return false;
+	store->is_changed = true;
+	return true;
+}
+
 /* ---- Document -> store -------------------------------------------------------------------------- */
 
 /* The numbers of the document's strings mean its own table, not the store's. */
@@ -490,15 +547,27 @@ static bool read_module(const struct document *document, json_t *value) {
 	return true;
 }
 
+static bool read_script(const struct document *document, const json_t *pair) {
+	const struct kept_string *file = NULL;
+	const struct kept_string *in_project = NULL;
+
+	return json_array_size(pair) == 2 && read_string_number(document, json_array_get(pair, 0), &file) &&
+		file != NULL && read_string_number(document, json_array_get(pair, 1), &in_project) &&
+		in_project != NULL && add_script(document->store, file, in_project);
+}
+
 static bool read_document(struct symbol_store *store, const json_t *root) {
 	struct document document = {.store = store};
 	const char *schema = json_string_value(json_object_get(root, "schema"));
 	const json_t *modules = json_object_get(root, "modules");
+	const json_t *scripts = json_object_get(root, "scripts");
 	bool is_read = schema != NULL && strcmp(schema, SCHEMA) == 0 && json_is_array(modules) &&
-		read_strings(&document, json_object_get(root, "strings"));
+		json_is_array(scripts) && read_strings(&document, json_object_get(root, "strings"));
 
 	for (size_t i = 0; is_read && i < json_array_size(modules); i++)
 		is_read = read_module(&document, json_array_get(modules, i));
+	for (size_t i = 0; is_read && i < json_array_size(scripts); i++)
+		is_read = read_script(&document, json_array_get(scripts, i));
 	free(document.strings);
 	return is_read;
 }
@@ -667,13 +736,18 @@ static json_t *write_module(const struct kept_module *module) {
 /* A text to free(), NULL when out of memory. */
 static char *write_document(const struct symbol_store *store) {
 	json_t *modules = json_array();
+	json_t *scripts = json_array();
 	json_t *root;
 	char *text;
 
 	for (const struct kept_module *module = store->modules; module != NULL; module = module->hh.next)
 		json_array_append_new(modules, write_module(module));
-	root = json_pack("{s:s, s:o, s:o}", "schema", SCHEMA, "strings", write_strings(store), "modules",
-			 modules);
+	for (const struct kept_script *script = store->scripts; script != NULL; script = script->hh.next)
+		json_array_append_new(scripts,
+				      json_pack("[o, o]", write_string_number(script->file),
+						write_string_number(script->in_project)));
+	root = json_pack("{s:s, s:o, s:o, s:o}", "schema", SCHEMA, "strings", write_strings(store), "modules",
+			 modules, "scripts", scripts);
 	text = root != NULL ? json_dumps(root, JSON_COMPACT) : NULL;
 	json_decref(root);
 	return text;

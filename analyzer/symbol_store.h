@@ -1,15 +1,16 @@
 /*
- * Resolved symbols, kept with the ledger so that one file stays readable on another day and another
+ * Resolved symbols and places of scripts in their projects, kept with the ledger so that one file stays readable on another day and another
  * machine. A store is appended behind the mapped part of the ledger as one block:
  *
  *   8 bytes   SYMBOL_STORE_MAGIC
  *   uint64_t  length of the payload in bytes (native byte order, as the ledger)
  *   uint64_t  FNV-1a (64 bits) of the payload
  *   payload   a compact JSON document:
- *     {"schema": "pqlease/symbols-1",
+ *     {"schema": "pqlease/symbols-2",
  *      "strings": [...],                   numbered from 1; 0 stands for "unknown"
  *      "modules": [{"path": string number, "build_id": "hex", "file_bytes": N,
- *                   "addresses": [[address, function, file, line, inlined, function, ...], ...]}]}
+ *                   "addresses": [[address, function, file, line, inlined, function, ...], ...]}],
+ *      "scripts": [[file, the same below the root of its project], ...]}
  *
  * Addresses in the block are those of the instruction, after a return address was made exact. JSON
  * holds UTF-8 only: bytes of a name that are not are kept as the four characters \xNN, in memory as
@@ -73,6 +74,12 @@ size_t symbol_store_lookup(const struct symbol_store *store, const struct symbol
 /* Remembers copies of the frames, at most SYMBOL_FRAMES_MAX; replaces what was there. False when out of memory. */
 bool symbol_store_put(struct symbol_store *store, const struct symbol_module *module, uint64_t address,
 		      enum symbol_address_kind kind, const struct symbol_frame *frames, size_t count);
+
+/* Where a script lies in its project. NULL when it was never put. */
+const char *symbol_store_lookup_script(const struct symbol_store *store, const char *file);
+
+/* Remembers copies; what was there stays. False when out of memory. */
+bool symbol_store_put_script(struct symbol_store *store, const char *file, const char *in_project);
 
 /* True when something was put since the store was made or last saved. */
 bool symbol_store_is_changed(const struct symbol_store *store);

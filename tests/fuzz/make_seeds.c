@@ -178,6 +178,7 @@ static struct symbol_store *some_symbols(void) {
 		symbol_store_put(store, &with_id, address, SYMBOL_EXACT_ADDRESS, frames, 2);
 		symbol_store_put(store, &without_id, address + 5, SYMBOL_EXACT_ADDRESS, &frames[1], 1);
 	}
+	symbol_store_put_script(store, "/srv/a.py", "a.py");
 	return store;
 }
 

@@ -2,6 +2,7 @@
 """A fingerprint is for ever: twenty lines more at the top of every file, another folder, another build, and it is the same."""
 
 import os
+import shutil
 import subprocess
 
 from pqlease_test import *
@@ -57,6 +58,51 @@ def a_script_edited_and_moved():
     for how in ("_exit", "fall"):
         first = fingerprints([PYTHON, copy_of(source, False), how])
         check_same(first, fingerprints([PYTHON, copy_of(source, True), how]))
+
+
+def checkout(name):
+    """A project with two scripts of one name, each with a function of one name."""
+    root = os.path.join(ledger_directory(), name)
+    source = os.path.join(ROOT, "tests", "fixtures", "python", "endings.py")
+    for part in ("orders", "carts"):
+        os.makedirs(os.path.join(root, part))
+        shutil.copy(source, os.path.join(root, part, "views.py"))
+    open(os.path.join(root, "pyproject.toml"), "w", encoding="utf-8").close()
+    return root
+
+
+def leak_in(root, part):
+    """By `run`, which keeps what it found with the ledger."""
+    return run_pqlease([PYTHON, os.path.join(root, part, "views.py"), "_exit"], db=cluster.fresh_database())
+
+
+def prints_of(run):
+    parsed = run.report()
+    check(parsed["findings"], "there are findings: %s" % run.stderr)
+    return sorted(finding["fingerprint"] for finding in parsed["findings"])
+
+
+@test
+def two_directories_of_one_project_are_two_places():
+    root = checkout("shop")
+    check(prints_of(leak_in(root, "orders")) != prints_of(leak_in(root, "carts")), "one fingerprint for two scripts")
+
+
+@test
+def a_project_checked_out_elsewhere_is_the_same():
+    first = prints_of(leak_in(checkout("here"), "orders"))
+    check_equal(first, prints_of(leak_in(checkout("there"), "orders")), "fingerprints of the other checkout")
+
+
+@test
+def a_ledger_read_where_the_project_is_not_says_the_same():
+    root = checkout("gone")
+    run = leak_in(root, "orders")
+    other = prints_of(leak_in(root, "carts"))
+    shutil.rmtree(root)
+    elsewhere = prints_of(run)
+    check(elsewhere != other, "without its files the ledger forgot the directory")
+    check_equal(prints_of(leak_in(checkout("again"), "orders")), elsewhere, "fingerprints")
 
 
 main()

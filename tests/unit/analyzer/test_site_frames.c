@@ -45,6 +45,15 @@ size_t symbol_source_resolve(struct symbol_source *source, const struct symbol_m
 	return 1;
 }
 
+/* Projects without files, too: a checkout is what lies below /srv/NAME or /home/NAME/NAME. */
+const char *symbol_source_script(struct symbol_source *source, const char *file) {
+	int depth = strncmp(file, "/srv/", 5) == 0 ? 2 : strncmp(file, "/home/", 6) == 0 ? 3 : 0;
+	(void)source;
+	for (int i = 0; i < depth && file != NULL; i++)
+		file = strchr(file + 1, '/');
+	return depth > 0 && file != NULL ? file + 1 : NULL;
+}
+
 static struct model model;
 static struct model_module modules[16];
 static struct model_frame frames[64];
@@ -273,6 +282,35 @@ static void test_script_directories_do_not_matter(void **state) {
 	check_same(true, before, fingerprint_of());
 }
 
+static void test_two_directories_of_one_project_are_two_places(void **state) {
+	(void)state;
+	add_script("/srv/shop/orders/views.py", "index", 12);
+	char *before = fingerprint_of();
+	site.frame_count = 0;
+	add_script("/srv/shop/carts/views.py", "index", 12);
+	check_same(false, before, fingerprint_of());
+}
+
+/* Nobody knows where the project began: the name alone is the same everywhere. */
+static void test_without_a_project_the_name_counts(void **state) {
+	(void)state;
+	add_script("/opt/a/views.py", "index", 12);
+	char *before = fingerprint_of();
+	site.frame_count = 0;
+	add_script("/opt/b/views.py", "index", 12);
+	check_same(true, before, fingerprint_of());
+}
+
+/* Frames of others count where the program has none of its own, and lie elsewhere on each machine. */
+static void test_directories_of_others_never_matter(void **state) {
+	(void)state;
+	add_script("/srv/shop/venv/lib/python3.11/site-packages/celery/app/trace.py", "trace", 1);
+	char *before = fingerprint_of();
+	site.frame_count = 0;
+	add_script("/srv/shop/.tox/lib/python3.12/site-packages/celery/app/trace.py", "trace", 1);
+	check_same(true, before, fingerprint_of());
+}
+
 static void test_kinds_have_fingerprints_of_their_own(void **state) {
 	(void)state;
 	char one[SITE_FINGERPRINT_BYTES];
@@ -352,7 +390,7 @@ static unsigned random_below(unsigned limit) {
 	return (unsigned)((seed >> 11) % limit);
 }
 
-static const char *const scripts[] = {"orders.py", "cart.py", "views.py", "tasks.py"};
+static const char *const scripts[] = {"orders/views.py", "carts/views.py", "views.py", "tasks.py"};
 static const char *const names[] = {"book", "charge", "index", "take", "run", "<module>"};
 static const char *const others[] = {"/usr/lib/python3/dist-packages/psycopg2/__init__.py",
 				     "/usr/lib/python3.11/threading.py",
@@ -440,6 +478,9 @@ int main(void) {
 		WITH_SITE(test_libraries_between_do_not_matter),
 		WITH_SITE(test_hashes_of_a_compiler_do_not_matter),
 		WITH_SITE(test_script_directories_do_not_matter),
+		WITH_SITE(test_two_directories_of_one_project_are_two_places),
+		WITH_SITE(test_without_a_project_the_name_counts),
+		WITH_SITE(test_directories_of_others_never_matter),
 		WITH_SITE(test_kinds_have_fingerprints_of_their_own),
 		WITH_SITE(test_fingerprints_are_for_ever),
 		WITH_SITE(test_known_packages),

@@ -256,6 +256,26 @@ static void symbols_survive_in_the_file(void **state) {
 	symbol_store_free(store);
 }
 
+static void places_of_scripts_survive_in_the_file(void **state) {
+	struct symbol_store *store = symbol_store_new();
+
+	(void)state;
+	make_ledger();
+	assert_null(symbol_store_lookup_script(store, "/home/a/shop/web/views.py"));
+	assert_true(symbol_store_put_script(store, "/home/a/shop/web/views.py", "web/views.py"));
+	assert_true(symbol_store_put_script(store, "/home/a/shop/\xff.py", "\xff.py"));
+	assert_true(symbol_store_is_changed(store));
+	assert_int_equal(SYMBOL_STORE_OK, symbol_store_save(store, ledger, MAPPED_BYTES));
+	symbol_store_free(store);
+	store = symbol_store_new();
+	assert_int_equal(SYMBOL_STORE_OK, symbol_store_load(store, ledger, MAPPED_BYTES));
+	assert_string_equal("web/views.py", symbol_store_lookup_script(store, "/home/a/shop/web/views.py"));
+	assert_string_equal("\\xff.py", symbol_store_lookup_script(store, "/home/a/shop/\xff.py"));
+	assert_null(symbol_store_lookup_script(store, "/home/a/shop/views.py"));
+	assert_false(symbol_store_is_changed(store));
+	symbol_store_free(store);
+}
+
 static void older_blocks_are_replaced(void **state) {
 	struct symbol_store *small = symbol_store_new();
 	struct symbol_store *store;
@@ -427,7 +447,9 @@ static void changed_documents_do_no_harm(void **state) {
 }
 
 #define DOCUMENT(strings, modules) \
-	"{\"schema\":\"pqlease/symbols-1\",\"strings\":" strings ",\"modules\":" modules "}"
+	"{\"schema\":\"pqlease/symbols-2\",\"strings\":" strings ",\"modules\":" modules ",\"scripts\":[]}"
+#define SCRIPTS(scripts) \
+	"{\"schema\":\"pqlease/symbols-2\",\"strings\":[\"p\"],\"modules\":[],\"scripts\":" scripts "}"
 #define MODULE(addresses) "[{\"path\":1,\"build_id\":\"ab\",\"file_bytes\":0,\"addresses\":" addresses "}]"
 
 static const char *const BAD_DOCUMENTS[] = {
@@ -435,7 +457,17 @@ static const char *const BAD_DOCUMENTS[] = {
 	"null",
 	"[]",
 	"{}",
+	"{\"schema\":\"pqlease/symbols-1\",\"strings\":[],\"modules\":[],\"scripts\":[]}",
 	"{\"schema\":\"pqlease/symbols-2\",\"strings\":[],\"modules\":[]}",
+	SCRIPTS("{}"),
+	SCRIPTS("[1]"),
+	SCRIPTS("[[]]"),
+	SCRIPTS("[[1]]"),
+	SCRIPTS("[[1,0]]"),
+	SCRIPTS("[[0,1]]"),
+	SCRIPTS("[[1,2]]"),
+	SCRIPTS("[[1,1,1]]"),
+	SCRIPTS("[[1,\"p\"]]"),
 	DOCUMENT("{}", "{}"),
 	DOCUMENT("[1]", "[]"),
 	DOCUMENT("[\"\xff\"]", "[]"),
@@ -501,7 +533,8 @@ static void deep_and_huge_documents_are_refused(void **state) {
 
 /* Every value costs memory, also one that nobody looks at. */
 static void documents_of_many_small_values_are_refused(void **state) {
-	static const char END[] = "0],\"schema\":\"pqlease/symbols-1\",\"strings\":[],\"modules\":[]}";
+	static const char END[] =
+		"0],\"schema\":\"pqlease/symbols-2\",\"strings\":[],\"modules\":[],\"scripts\":[]}";
 	size_t count = (size_t)5 << 20;
 	char *document = malloc(8 + count * 2 + sizeof END);
 
@@ -721,6 +754,7 @@ int main(void) {
 		cmocka_unit_test(other_files_are_not_confused),
 		cmocka_unit_test(chains_that_do_not_fit_keep_both_ends),
 		cmocka_unit_test(symbols_survive_in_the_file),
+		cmocka_unit_test(places_of_scripts_survive_in_the_file),
 		cmocka_unit_test(older_blocks_are_replaced),
 		cmocka_unit_test(an_empty_store_can_be_kept),
 		cmocka_unit_test(names_that_are_not_utf8_are_spelled_out),
