@@ -164,11 +164,11 @@ static void use_ended(struct use_call *use, const struct instance_binding *bindi
 }
 
 /* Prototypes: the libpq whose header this is compiled with may be older than the function. */
-#define DEFINE_USE(name, result, parameters, arguments, kind, text)                                          \
+#define DEFINE_USE_IF(name, result, parameters, arguments, kind, text, condition)                            \
 	EXPORT result name parameters;                                                                       \
 	EXPORT result name parameters {                                                                      \
 		struct instance_binding binding = bind_conn(CALLER, conn);                                   \
-		if (!is_recorded(&binding) || !binding.api->name)                                            \
+		if (!(condition) || !binding.api->name)                                                      \
 			return FORWARD(name, arguments, (result)0);                                          \
 		struct use_call use;                                                                         \
 		result value;                                                                                \
@@ -177,12 +177,19 @@ static void use_ended(struct use_call *use, const struct instance_binding *bindi
 		return value;                                                                                \
 	}
 
+#define DEFINE_USE(name, result, parameters, arguments, kind, text) \
+	DEFINE_USE_IF(name, result, parameters, arguments, kind, text, is_recorded(&binding))
+
 #define DEFINE_QUERY(name, result, parameters, arguments) \
 	DEFINE_USE(name, result, parameters, arguments, USE_COMMAND, query)
 #define DEFINE_PREPARE(name, result, parameters, arguments) \
 	DEFINE_USE(name, result, parameters, arguments, USE_COMMAND, "PREPARE")
 #define DEFINE_COMMAND(name, result, parameters, arguments) \
 	DEFINE_USE(name, result, parameters, arguments, USE_COMMAND, NULL)
+/* Also when libpq calls itself: so it works on large objects (lo_read, lo_import), of which nothing else is seen. */
+#define DEFINE_FUNCTION_CALL(name, result, parameters, arguments)             \
+	DEFINE_USE_IF(name, result, parameters, arguments, USE_COMMAND, NULL, \
+		      binding.api && !process_is_disabled())
 #define DEFINE_SEND_QUERY(name, result, parameters, arguments) \
 	DEFINE_USE(name, result, parameters, arguments, USE_SEND, query)
 #define DEFINE_SEND_PREPARE(name, result, parameters, arguments) \

@@ -54,7 +54,7 @@ def make_way_test(way):
 
 
 for name in ("sync", "error", "transaction", "async", "params", "prepared", "copy_out", "copy_in", "pipeline",
-             "longjmp"):
+             "longjmp", "large_object"):
     make_way_test(name)
 
 
