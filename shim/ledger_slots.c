@@ -120,14 +120,19 @@ static bool is_findable(enum ledger_lease_state state) {
 	return state != LEDGER_LEASE_FREE && state != LEDGER_LEASE_CLOSING && state != LEDGER_LEASE_FOLDING;
 }
 
+bool ledger_slot_find_again(struct ledger_slot *slot) {
+	uint64_t word = slot->word;
+	slot->word = atomic_load_explicit(&ledger_slot_lease(slot)->word, memory_order_acquire);
+	return (slot->word << 8) == (word << 8) && is_findable(state_of(slot->word));
+}
+
 bool ledger_slot_find(struct ledger_slot *slot, struct ledger_header *ledger, uint32_t number,
 		      uint64_t word) {
 	struct ledger_lease *lease = ledger_unit(ledger, LEDGER_LEASES, number);
 	if (!lease)
 		return false;
-	*slot = (struct ledger_slot){ledger, atomic_load_explicit(&lease->word, memory_order_acquire), number,
-				     lease};
-	return (slot->word << 8) == (word << 8) && is_findable(state_of(slot->word));
+	*slot = (struct ledger_slot){ledger, word, number, lease};
+	return ledger_slot_find_again(slot);
 }
 
 bool ledger_slot_move(struct ledger_slot *slot, enum ledger_lease_state state) {

@@ -68,46 +68,72 @@ static uint32_t octave_number(struct ledger_header *ledger, _Atomic uint16_t *oc
 	return known - 1u;
 }
 
-static void count_bucket(struct ledger_header *ledger, struct ledger_histogram *histogram,
-			 uint64_t value_ns) {
+struct bucket_place {
+	uint8_t octave;
+	uint8_t bucket;
+};
+
+static struct bucket_place place_of(uint64_t value_ns) {
 	int log2 = value_ns ? 63 - __builtin_clzll(value_ns) : 0;
 	int octave = log2 - (int)LEDGER_OCTAVE_FIRST_LOG2;
-	uint32_t bucket = 0;
-	if (octave >= (int)LEDGER_OCTAVE_COUNT) {
-		octave = LEDGER_OCTAVE_COUNT - 1;
-		bucket = LEDGER_OCTAVE_BUCKETS - 1;
-	} else if (octave < 0) {
-		octave = 0;
-	} else {
-		bucket = bucket_of(value_ns);
+	if (octave >= (int)LEDGER_OCTAVE_COUNT)
+		return (struct bucket_place){LEDGER_OCTAVE_COUNT - 1, LEDGER_OCTAVE_BUCKETS - 1};
+	if (octave < 0)
+		return (struct bucket_place){0, 0};
+	return (struct bucket_place){(uint8_t)octave, (uint8_t)bucket_of(value_ns)};
+}
+
+/* Values of about the same length stand in one octave, which is looked up once for all that follow each other. */
+static void count_buckets(struct ledger_header *ledger, struct ledger_histogram *histogram,
+			  const struct bucket_place *places, uint32_t count) {
+	struct ledger_octave *counters = NULL;
+	for (uint32_t i = 0; i < count; i++) {
+		if (i == 0 || places[i].octave != places[i - 1].octave) {
+			uint32_t number = octave_number(ledger, &histogram->octave[places[i].octave]);
+			counters = number != UINT32_MAX ? ledger_unit(ledger, LEDGER_OCTAVES, number) : NULL;
+		}
+		if (counters)
+			atomic_fetch_add_explicit(&counters->bucket[places[i].bucket], 1,
+						  memory_order_relaxed);
+		else
+			ledger_count_loss(ledger, LEDGER_LOST_OCTAVES);
 	}
-	uint32_t number = octave_number(ledger, &histogram->octave[octave]);
-	struct ledger_octave *counters =
-		number != UINT32_MAX ? ledger_unit(ledger, LEDGER_OCTAVES, number) : NULL;
-	if (counters)
-		atomic_fetch_add_explicit(&counters->bucket[bucket], 1, memory_order_relaxed);
-	else
-		ledger_count_loss(ledger, LEDGER_LOST_OCTAVES);
+}
+
+/* What several values come to, worked out once for all histograms that they go into. */
+struct values {
+	uint64_t sum_ns;
+	uint64_t min_ns;
+	uint64_t max_ns;
+	uint32_t count;
+	struct bucket_place places[LEDGER_BATCH_USES];
+};
+
+static struct values values_of(const uint64_t *values_ns, uint32_t count) {
+	struct values values = {.min_ns = UINT64_MAX};
+	values.count = count < LEDGER_BATCH_USES ? count : LEDGER_BATCH_USES;
+	for (uint32_t i = 0; i < values.count; i++) {
+		values.places[i] = place_of(values_ns[i]);
+		values.sum_ns += values_ns[i];
+		values.min_ns = values_ns[i] < values.min_ns ? values_ns[i] : values.min_ns;
+		values.max_ns = values_ns[i] > values.max_ns ? values_ns[i] : values.max_ns;
+	}
+	return values;
 }
 
 static void add_values(struct ledger_header *ledger, struct ledger_histogram *histogram,
-		       const uint64_t *values_ns, uint32_t count) {
-	uint64_t sum_ns = 0, min_ns = UINT64_MAX, max_ns = 0;
-	for (uint32_t i = 0; i < count; i++) {
-		count_bucket(ledger, histogram, values_ns[i]);
-		sum_ns += values_ns[i];
-		min_ns = values_ns[i] < min_ns ? values_ns[i] : min_ns;
-		max_ns = values_ns[i] > max_ns ? values_ns[i] : max_ns;
-	}
-	raise_to(&histogram->inverted_min_ns, ~min_ns);
-	raise_to(&histogram->max_ns, max_ns);
-	atomic_fetch_add_explicit(&histogram->sum_ns, sum_ns, memory_order_relaxed);
-	atomic_fetch_add_explicit(&histogram->count, count, memory_order_relaxed);
+		       const struct values *values) {
+	count_buckets(ledger, histogram, values->places, values->count);
+	raise_to(&histogram->inverted_min_ns, ~values->min_ns);
+	raise_to(&histogram->max_ns, values->max_ns);
+	atomic_fetch_add_explicit(&histogram->sum_ns, values->sum_ns, memory_order_relaxed);
+	atomic_fetch_add_explicit(&histogram->count, values->count, memory_order_relaxed);
 }
 
 void ledger_histogram_add(struct ledger_header *ledger, struct ledger_histogram *histogram,
 			  uint64_t value_ns) {
-	add_values(ledger, histogram, &value_ns, 1);
+	struct values values = values_of(&value_ns, 1);
+	add_values(ledger, histogram, &values);
 }
 
 /* ---- Totals ----------------------------------------------------------------------------------------- */
@@ -136,14 +162,14 @@ void ledger_add(const struct ledger_account *account, enum ledger_counter counte
 
 void ledger_add_time(const struct ledger_account *account, enum ledger_measure measure,
 		     uint64_t duration_ns) {
-	ledger_histogram_add(account->ledger, &account_pool(account)->totals.time[measure], duration_ns);
-	ledger_histogram_add(account->ledger, &account_site(account)->totals.time[measure], duration_ns);
+	ledger_add_times(account, measure, &duration_ns, 1);
 }
 
 void ledger_add_times(const struct ledger_account *account, enum ledger_measure measure,
 		      const uint64_t *durations_ns, uint32_t count) {
-	add_values(account->ledger, &account_pool(account)->totals.time[measure], durations_ns, count);
-	add_values(account->ledger, &account_site(account)->totals.time[measure], durations_ns, count);
+	struct values values = values_of(durations_ns, count);
+	add_values(account->ledger, &account_pool(account)->totals.time[measure], &values);
+	add_values(account->ledger, &account_site(account)->totals.time[measure], &values);
 }
 
 void ledger_add_phase_time(struct ledger_header *ledger, enum ledger_phase phase, uint64_t duration_ns) {

@@ -96,7 +96,7 @@ void ledger_add_open(const struct ledger_account *account, int change, uint64_t 
 /* An attempt ended: the timelines of attempts and failures. */
 void ledger_add_attempt(const struct ledger_account *account, bool has_failed, uint64_t now_ns);
 
-/* As ledger_add_time for several values: exact sums are added once. */
+/* As ledger_add_time for at most LEDGER_BATCH_USES values: exact sums are added once. */
 void ledger_add_times(const struct ledger_account *account, enum ledger_measure measure,
 		      const uint64_t *durations_ns, uint32_t count);
 /* A use begins: counted in its pool, and in the run if that has several pools. Returns the flags to be kept in use_flags,
@@ -161,6 +161,8 @@ bool ledger_slot_find(struct ledger_slot *slot, struct ledger_header *ledger, ui
 static inline struct ledger_lease *ledger_slot_lease(const struct ledger_slot *slot) {
 	return slot->lease ? slot->lease : ledger_unit(slot->ledger, LEDGER_LEASES, slot->number);
 }
+/* The slot, found before by the same process, as it is now: as ledger_slot_find. */
+bool ledger_slot_find_again(struct ledger_slot *slot);
 enum ledger_lease_state ledger_slot_state(const struct ledger_slot *slot);
 /* Moves the slot from the state it was last seen in; false if somebody else moved it (a reaper that
  * took us for dead): the caller drops the slot. */

@@ -45,6 +45,7 @@ static bool was_told; /* why recording is off */
 static _Atomic uint64_t missed_calls;
 static uint32_t unwinder_notes; /* a forked child keeps its parent's unwinder: dlopen may be unusable there */
 static _Atomic uint32_t told_news; /* what this process's record says of script runtimes; 0: nothing yet */
+static _Atomic uint32_t noted;     /* in this process's record, by process_note */
 static char script_name[SETTINGS_TEXT_BYTES]; /* as on the command line; checked when attaching */
 static bool is_module;                        /* python -m */
 static _Atomic bool is_initialised;
@@ -238,6 +239,7 @@ static bool attach_to(struct ledger_header *ledger, bool is_forked) {
 		script_open((uint32_t)settings.script_frames);
 	}
 	atomic_store(&told_news, 0);
+	atomic_store(&noted, 0);
 	record->notes |= unwinder_notes;
 	confess_missed_calls(ledger);
 	ledger_process_publish(ledger, process);
@@ -365,10 +367,14 @@ const struct recording *process_recording_if_attached(void) {
 }
 
 void process_note(uint32_t note) {
+	if (atomic_load_explicit(&noted, memory_order_relaxed) & note)
+		return; /* some are noted at every use */
 	const struct recording *now = process_recording_if_attached();
 	struct ledger_process *record = now ? ledger_unit(now->ledger, LEDGER_PROCESSES, now->process) : NULL;
-	if (record && !(atomic_load_explicit(&record->notes, memory_order_relaxed) & note))
-		atomic_fetch_or_explicit(&record->notes, note, memory_order_relaxed);
+	if (!record)
+		return;
+	atomic_fetch_or_explicit(&record->notes, note, memory_order_relaxed);
+	atomic_fetch_or_explicit(&noted, note, memory_order_relaxed);
 }
 
 static void note_runtimes(const struct recording *now, uint32_t current) {

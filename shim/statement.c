@@ -3,7 +3,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 /* A command that hides its word behind more than this is OTHER. */
 #define SKIPPED_MAX 1024u
@@ -43,13 +42,28 @@ static bool is_comment(const char *text) {
 	return (text[0] == '-' && text[1] == '-') || (text[0] == '/' && text[1] == '*');
 }
 
+static bool is_skipped(char c) {
+	switch (c) {
+	case ' ':
+	case '\n':
+	case '\t':
+	case '\r':
+	case '\f':
+	case '(':
+	case ';':
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* NULL if there is none within the bound. */
 static const char *find_word(const char *text) {
 	const char *limit = text + SKIPPED_MAX;
 	while (text && text < limit) {
 		if (is_comment(text))
 			text = behind_comment(text, limit);
-		else if (*text && strchr(" \n\t\r\f(;", *text))
+		else if (is_skipped(*text))
 			text++;
 		else
 			return text;
@@ -71,6 +85,17 @@ static uint32_t read_word(const char *text, char word[WORD_MAX]) {
 	return 0;
 }
 
+/* Character by character, as the word was written: a wide load of what was stored in bytes just now has to wait for the
+ * stores, which takes longer than all the rest. */
+static bool is_word(int kind, const char *word, uint32_t length) {
+	if (words[kind].length != length)
+		return false;
+	for (uint32_t i = 0; i < length; i++)
+		if (words[kind].text[i] != word[i])
+			return false;
+	return true;
+}
+
 enum statement statement_of(const char *text) {
 	char word[WORD_MAX];
 	const char *begin = text ? find_word(text) : NULL;
@@ -80,8 +105,7 @@ enum statement statement_of(const char *text) {
 	if (length == 0)
 		return STATEMENT_OTHER;
 	for (int kind = STATEMENT_OTHER + 1; kind < STATEMENT_COUNT; kind++)
-		if (words[kind].length == length && words[kind].text[0] == word[0] &&
-		    memcmp(words[kind].text, word, length) == 0)
+		if (is_word(kind, word, length))
 			return (enum statement)kind;
 	return STATEMENT_OTHER;
 }

@@ -101,8 +101,8 @@ static bool is_transaction_of(const struct ledger_slot *slot) {
 }
 
 static void follow_transaction(const struct ledger_slot *slot, bool is_in_transaction) {
-	const struct recording *now = process_recording_if_attached();
-	if (is_in_transaction && now && !transaction.is_there) {
+	const struct recording *now = NULL;
+	if (is_in_transaction && !transaction.is_there && (now = process_recording_if_attached())) {
 		transaction.slot = *slot;
 		transaction.generation = now->generation;
 		transaction.is_there = true;
@@ -113,9 +113,9 @@ static void follow_transaction(const struct ledger_slot *slot, bool is_in_transa
 
 /* Another thread may have ended it. */
 static bool find_transaction(struct ledger_slot *slot) {
-	const struct recording *now = process_recording_if_attached();
 	if (!transaction.is_there)
 		return false;
+	const struct recording *now = process_recording_if_attached();
 	if (now && transaction.generation == now->generation &&
 	    ledger_slot_find(slot, now->ledger, transaction.slot.number, transaction.slot.word)) {
 		const struct ledger_lease *lease = ledger_slot_lease(slot);
@@ -333,10 +333,8 @@ bool use_leave(struct use_call *call, enum use_status status) {
 	step_outside(call, lease);
 	if (get(&lease->command_begun_ns) == 0 || status == USE_ACTIVE)
 		return false;
-	struct ledger_slot slot;
 	/* The lease may have been finished inside the call, by a callback. */
-	return ledger_slot_find(&slot, call->slot.ledger, call->slot.number, call->slot.word) &&
-		settle(&slot, status);
+	return ledger_slot_find_again(&call->slot) && settle(&call->slot, status);
 }
 
 void use_lease_ends(struct ledger_slot *slot, uint64_t now_ns) {
