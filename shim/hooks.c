@@ -119,16 +119,16 @@ static void reset_ended(struct lease_call *call, const struct instance_binding *
 	lease_reset_end(call, &facts);
 }
 
-#define DEFINE_RESET(name, result, parameters, arguments)                                             \
-	EXPORT void name parameters {                                                                 \
-		struct instance_binding binding = bind_conn(CALLER, conn);                            \
-		if (!is_recorded(&binding)) {                                                         \
-			FORWARD(name, arguments, (void)0);                                            \
-			return;                                                                       \
-		}                                                                                     \
-		struct lease_call call;                                                               \
-		AROUND(lease_reset_begin(&call, LEASE_CALL_RESET, conn), binding.api->name arguments, \
-		       reset_ended(&call, &binding, conn));                                           \
+#define DEFINE_RESET(name, result, parameters, arguments)                                \
+	EXPORT void name parameters {                                                    \
+		struct instance_binding binding = bind_conn(CALLER, conn);               \
+		if (!is_recorded(&binding)) {                                            \
+			FORWARD(name, arguments, (void)0);                               \
+			return;                                                          \
+		}                                                                        \
+		struct lease_call call;                                                  \
+		AROUND(lease_reset_begin(&call, LEASE_CALL_RESET, conn, CALLER),         \
+		       binding.api->name arguments, reset_ended(&call, &binding, conn)); \
 	}
 
 #define DEFINE_RESET_START(name, result, parameters, arguments)                                       \
@@ -138,7 +138,7 @@ static void reset_ended(struct lease_call *call, const struct instance_binding *
 			return FORWARD(name, arguments, 0);                                           \
 		struct lease_call call;                                                               \
 		int is_started;                                                                       \
-		AROUND(lease_reset_begin(&call, LEASE_CALL_RESET_START, conn),                        \
+		AROUND(lease_reset_begin(&call, LEASE_CALL_RESET_START, conn, CALLER),                \
 		       is_started = binding.api->name arguments, reset_ended(&call, &binding, conn)); \
 		return is_started;                                                                    \
 	}

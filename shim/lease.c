@@ -148,16 +148,11 @@ static void count_begun(const struct recording *now) {
 		atomic_fetch_add_explicit(&record->leases, 1, memory_order_relaxed);
 }
 
-void lease_connect_begin(struct lease_call *call, enum lease_call_kind kind, const void *caller) {
-	const struct recording *now = process_recording();
-	*call = (struct lease_call){.kind = kind};
-	if (!now)
-		return;
-	reclaim();
+static void begin_attempt(struct lease_call *call, const struct recording *now, const void *caller) {
 	call->is_recorded = true;
 	call->account = (struct ledger_account){now->ledger, LEDGER_POOL_OTHER, site_here(now, caller)};
 	call->slot = (struct ledger_slot){.ledger = now->ledger, .number = LEDGER_NO_SLOT};
-	if (kind != LEASE_CALL_PROBE)
+	if (call->kind != LEASE_CALL_PROBE)
 		call->slot = ledger_slot_claim(now->ledger, now->process);
 	call->begun_ns = ledger_now_ns();
 	if (!ledger_slot_is_valid(&call->slot))
@@ -167,6 +162,15 @@ void lease_connect_begin(struct lease_call *call, enum lease_call_kind kind, con
 	owner_thread_took(&call->slot);
 	ledger_slot_move(&call->slot, LEDGER_LEASE_CONNECTING);
 	put_in_flight(call, now->generation);
+}
+
+void lease_connect_begin(struct lease_call *call, enum lease_call_kind kind, const void *caller) {
+	const struct recording *now = process_recording();
+	*call = (struct lease_call){.kind = kind};
+	if (!now)
+		return;
+	reclaim();
+	begin_attempt(call, now, caller);
 }
 
 static void describe_endpoint(struct ledger_slot *slot, const struct lease_facts *facts) {
@@ -370,37 +374,6 @@ void lease_is_cancel_handle(const void *handle) {
 	conn_table_forget(handle);
 }
 
-/* ---- Reset ------------------------------------------------------------------------------------------------------------ */
-
-void lease_reset_begin(struct lease_call *call, enum lease_call_kind kind, const void *conn) {
-	*call = (struct lease_call){.kind = kind};
-	const struct recording *now = process_recording();
-	if (!now)
-		return;
-	reclaim();
-	if (!find_held(&call->slot, conn))
-		return;
-	struct ledger_lease *lease = ledger_slot_lease(&call->slot);
-	if (lease->flags & LEDGER_LEASE_ESTABLISHED) {
-		use_lease_ends(&call->slot, ledger_now_ns());
-		lease->use_flags = 0;
-		lease->idle_ns = 0;
-	}
-	lease->resets++;
-	lease->attempt_begun_ns = ledger_now_ns();
-	lease->phase_stamp_ns = lease->attempt_begun_ns;
-	if (is_async(kind))
-		atomic_fetch_or_explicit(&lease->flags, LEDGER_LEASE_ASYNC, memory_order_relaxed);
-	else
-		atomic_fetch_and_explicit(&lease->flags, ~(uint32_t)LEDGER_LEASE_ASYNC, memory_order_relaxed);
-	call->is_recorded = ledger_slot_move(&call->slot, LEDGER_LEASE_RESETTING);
-}
-
-void lease_reset_end(struct lease_call *call, const struct lease_facts *facts) {
-	if (call->is_recorded)
-		settle(&call->slot, facts, true);
-}
-
 /* ---- Polls ---------------------------------------------------------------------------------------------------------------- */
 
 /* libpq polls for itself only inside a synchronous call of this thread. */
@@ -601,6 +574,53 @@ static void finish_inherited(const struct recording *now, const struct conn_entr
 	conn_table_finish(conn);
 	ledger_add(&account, LEDGER_INHERITED_FINISH, 1, ledger_now_ns());
 }
+
+/* ---- Reset ------------------------------------------------------------------------------------------------------------ */
+
+/* What comes of it is no reset of the other process's lease. */
+static void reset_inherited(struct lease_call *call, const struct recording *now,
+			    const struct conn_entry *entry, const void *conn, const void *caller) {
+	finish_inherited(now, entry, conn, caller);
+	begin_attempt(call, now, caller);
+	hold_address(call, conn, entry->instance);
+}
+
+void lease_reset_begin(struct lease_call *call, enum lease_call_kind kind, const void *conn,
+		       const void *caller) {
+	*call = (struct lease_call){.kind = kind};
+	const struct recording *now = process_recording();
+	if (!now)
+		return;
+	reclaim();
+	struct conn_entry entry = conn_table_find(conn);
+	if (is_inherited(now, &entry))
+		reset_inherited(call, now, &entry, conn, caller);
+	if (call->is_recorded || !find_held(&call->slot, conn))
+		return;
+	struct ledger_lease *lease = ledger_slot_lease(&call->slot);
+	if (lease->flags & LEDGER_LEASE_ESTABLISHED) {
+		use_lease_ends(&call->slot, ledger_now_ns());
+		lease->use_flags = 0;
+		lease->idle_ns = 0;
+	}
+	lease->resets++;
+	lease->attempt_begun_ns = ledger_now_ns();
+	lease->phase_stamp_ns = lease->attempt_begun_ns;
+	if (is_async(kind))
+		atomic_fetch_or_explicit(&lease->flags, LEDGER_LEASE_ASYNC, memory_order_relaxed);
+	else
+		atomic_fetch_and_explicit(&lease->flags, ~(uint32_t)LEDGER_LEASE_ASYNC, memory_order_relaxed);
+	call->is_recorded = ledger_slot_move(&call->slot, LEDGER_LEASE_RESETTING);
+}
+
+void lease_reset_end(struct lease_call *call, const struct lease_facts *facts) {
+	if (!call->is_recorded || !ledger_slot_is_valid(&call->slot))
+		return;
+	end_flight(call);
+	settle(&call->slot, facts, ledger_slot_state(&call->slot) == LEDGER_LEASE_RESETTING);
+}
+
+/* ---- Finish, of whichever --------------------------------------------------------------------------------------------------- */
 
 void lease_finish(const void *conn, const void *caller) {
 	const struct recording *now = conn ? process_recording() : NULL;

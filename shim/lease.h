@@ -57,8 +57,10 @@ void lease_connect_end(struct lease_call *call, const void *conn, uint32_t insta
 		       const struct lease_facts *facts);
 void lease_probe_end(struct lease_call *call, bool was_answered);
 
-/* PQreset, PQresetStart. */
-void lease_reset_begin(struct lease_call *call, enum lease_call_kind kind, const void *conn);
+/* PQreset, PQresetStart. Of a connection that another process opened it ends that process's session, and what comes of
+ * it is a lease of its own. */
+void lease_reset_begin(struct lease_call *call, enum lease_call_kind kind, const void *conn,
+		       const void *caller);
 void lease_reset_end(struct lease_call *call, const struct lease_facts *facts);
 
 /* A poll of an asynchronous attempt by the program (`conn`), or one that libpq makes itself inside a

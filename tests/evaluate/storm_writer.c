@@ -91,7 +91,7 @@ static void make_call(struct storm_thread *thread, int conn, const struct step *
 	case RESET:
 	case RESET_START:
 		lease_reset_begin(&call, step->call == RESET ? LEASE_CALL_RESET : LEASE_CALL_RESET_START,
-				  address);
+				  address, __builtin_return_address(0));
 		lease_reset_end(&call, &facts);
 		break;
 	case FINISH:

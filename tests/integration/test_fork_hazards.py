@@ -44,6 +44,16 @@ def finished_by_the_child():
 
 
 @test
+def reset_by_the_child():
+    """It ends the parent's session; the one that it gets instead is its own."""
+    db, parsed = run_child_that("resets")
+    check_hazard(parsed, "reset", 1)
+    check_equal(1, parsed["totals"]["uses"], "uses")
+    check_equal(0, parsed["totals"]["resets"], "resets")
+    check_server_agrees(parsed, db, abandoned=0)
+
+
+@test
 def left_alone_by_the_child():
     db, parsed = run_child_that("ignores")
     check_equal([], parsed["findings"], "findings")

@@ -117,7 +117,7 @@ static void poll_with(const void *conn, enum lease_outcome outcome) {
 static void reset(const void *conn, enum lease_call_kind kind, enum lease_outcome outcome) {
 	struct lease_call call;
 	struct lease_facts facts = facts_of(outcome);
-	lease_reset_begin(&call, kind, conn);
+	lease_reset_begin(&call, kind, conn, NULL);
 	lease_reset_end(&call, &facts);
 }
 
@@ -528,6 +528,27 @@ static void test_an_inherited_finish(void **state) {
 		       -1, -1);
 }
 
+static void reset_in_child(void *argument, uint32_t number) {
+	reset(argument, number == 0 ? LEASE_CALL_RESET : LEASE_CALL_RESET_START,
+	      number == 0 ? LEASE_ESTABLISHED : LEASE_PENDING);
+	if (number == 1)
+		poll_with(argument, LEASE_ESTABLISHED);
+	finish(argument);
+	process_end();
+}
+
+/* It ends the parent's session; the new one is the child's own. */
+static void test_an_inherited_reset(void **state) {
+	(void)state;
+	const void *conn = established();
+	remember();
+	assert_true(shim_support_children(2, reset_in_child, (void *)conn));
+	assert_counted(COUNTED({LEDGER_INHERITED_FINISH, 2}, {LEDGER_INHERITED_USE, 2},
+			       {LEDGER_ESTABLISHED, 2}, {LEDGER_FINISHED, 2}, {LEDGER_FINISHED_UNUSED, 2}),
+		       0, 0);
+	finish(conn);
+}
+
 static void lease_in_child(void *argument, uint32_t number) {
 	const void *conn = argument;
 	if (process_recording_if_attached())
@@ -730,6 +751,7 @@ int main(void) {
 		cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_two_threads_finish_the_same),
 		cmocka_unit_test(test_an_inherited_finish),
+		cmocka_unit_test(test_an_inherited_reset),
 		cmocka_unit_test(test_children_have_leases_of_their_own),
 		cmocka_unit_test(test_a_child_that_never_attached_ends_nobody),
 		cmocka_unit_test(test_attempts_are_counted_for_display),

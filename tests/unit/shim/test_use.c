@@ -264,7 +264,7 @@ static void test_a_reset_ends_the_use(void **state) {
 	struct lease_facts facts = {.outcome = LEASE_ESTABLISHED};
 	remember();
 	exec(conn, "begin", USE_IN_TRANSACTION);
-	lease_reset_begin(&reset, LEASE_CALL_RESET, conn);
+	lease_reset_begin(&reset, LEASE_CALL_RESET, conn, NULL);
 	lease_reset_end(&reset, &facts);
 	assert_int_equal(1, more(LEDGER_USES_LEFT));
 	assert_int_equal(0, lease_of(conn)->use_flags);
