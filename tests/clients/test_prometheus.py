@@ -11,9 +11,11 @@ import sys
 import urllib.parse
 import urllib.request
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
+for _folder in ("integration", "evaluate"):
+    sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", _folder))
 from pqlease_test import *
 from live_service import Holder, Server
+import verdicts
 
 cluster = Cluster()
 SHIPPED = os.path.join(ROOT, "scripts", "prometheus")
@@ -33,12 +35,12 @@ def free_port():
 
 
 class Prometheus:
-    """Scrapes the given servers every second with the shipped rules, whose `for:` are shortened to a second."""
+    """Scrapes the given servers every second with the shipped rules, whose `for:` are left out."""
 
     def __init__(self, servers, hosts):
         directory = ledger_directory()
         with open(os.path.join(SHIPPED, "rules.yml"), encoding="utf-8") as file:
-            rules = re.sub(r"(?m)^( +for:) \d+m$", r"\1 1s", file.read())
+            rules = re.sub(r"(?m)^( +for:) \d+m$", r"\1 0s", file.read())
         with open(os.path.join(directory, "rules.yml"), "w", encoding="utf-8") as file:
             file.write(rules)
         targets = "".join("""
@@ -169,6 +171,40 @@ def a_leak_fires_with_its_line():
     leaks = prometheus.value_of('pqlease_leaks_total{kind="never-finished"}', "location")
     check_equal(db.sessions().sessions_abandoned, int(sum(leaks.values())), "leaks are the server's abandoned sessions")
     check(all("leak_sites.c:" in location for (location,) in leaks), "lines of the program: %r" % leaks)
+
+
+# Workload: capacity of its pool if there is one to say, and the alert that it must raise.
+ALERTS = {
+    "leak": (None, "ConnectionsLeak"),
+    "undersized": ("3", "PoolUsageCritical"),
+    "slow_queries": ("2", "PoolUsageCritical"),
+    "held_idle": ("2", "PoolUsageCritical"),
+    "role_contention": (None, "ConnectionsRefused"),
+    "stampede": (None, "ConnectionsRefused"),
+    "external": (None, "ConnectionsRefused"),
+    "healthy": ("10", None),
+}
+
+
+@test
+def each_workload_raises_its_alert():
+    for name, (capacity, expected) in ALERTS.items():
+        db = cluster.fresh_database()
+        directory = ledger_directory()
+        server = Server("--dir", directory, *(("--limit", capacity) if capacity else ()))
+        prometheus = Prometheus([server], ("a",))
+        wait_until(lambda: prometheus.value_of("up", "job"), timeout=60, what="the first scrape")
+        verdicts.run_scenario(cluster, db, name, "c", ledger=os.path.join(directory, "run.ledger"))
+
+        def raised():
+            return {alert for (alert,) in prometheus.value_of("max_over_time(ALERTS[10m])", "alertname")}
+
+        if expected:
+            wait_until(lambda: expected in raised(), timeout=30, what="%s of %s" % (expected, name))
+        else:
+            check_equal(set(), raised() - {"Reconnects"}, "alerts of " + name)
+        prometheus.stop()
+        server.stop()
 
 
 main()

@@ -62,11 +62,11 @@ def start(ledger, db, user, role, language, arguments):
     return subprocess.Popen(LANGUAGES[language]() + arguments, env=environment, stdin=subprocess.DEVNULL)
 
 
-def run_scenario(cluster, db, name, language, options=()):
+def run_scenario(cluster, db, name, language, options=(), ledger=None):
     """The report of one run."""
     _, _, limit, foreign, first, later = SCENARIOS[name]
     user = make_role(cluster, limit)
-    ledger = os.path.join(ledger_directory(), name + ".ledger")
+    ledger = ledger or os.path.join(ledger_directory(), name + ".ledger")
     holder = hold_foreign(cluster, db, user, foreign) if foreign else None
     children = [start(ledger, db, user, role, language, arguments) for role, arguments in first]
     if later:
