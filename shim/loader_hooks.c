@@ -7,6 +7,8 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -59,25 +61,54 @@ void *loader_hooks_dlsym(void *handle, const char *name) {
 
 /* ---- RTLD_DEEPBIND ------------------------------------------------------------------------------------------- */
 
+/* The loader made every page read-only that lies wholly within the range. */
+static bool is_read_only(const struct loaded_object *object, uintptr_t page) {
+	for (uint32_t i = 0; i < object->segment_count; i++) {
+		uintptr_t start = object->bias + object->segments[i].p_vaddr;
+		if (object->segments[i].p_type == PT_GNU_RELRO && page + PAGE_BYTES > start &&
+		    page + PAGE_BYTES <= start + object->segments[i].p_memsz)
+			return true;
+	}
+	return false;
+}
+
+/* Two threads that open the same page would close it under each other. Whoever waits in vain (a second) stores nothing;
+ * a forked child does not wait for a thread of its parent. */
+static _Atomic int32_t page_opener; /* process id, 0 none */
+
+static bool begin_opening(void) {
+	enum { TRIES = 100000 };
+	int32_t own = (int32_t)getpid();
+	for (int i = 0; i < TRIES; i++) {
+		int32_t other = atomic_load_explicit(&page_opener, memory_order_relaxed);
+		if (other != own && atomic_compare_exchange_strong(&page_opener, &other, own))
+			return true;
+		sched_yield();
+	}
+	return false;
+}
+
+static void store_read_only(uintptr_t *slot, uintptr_t value, uintptr_t page) {
+	if (!begin_opening())
+		return;
+	if (mprotect((void *)page, PAGE_BYTES, PROT_READ | PROT_WRITE) == 0) {
+		__atomic_store_n(slot, value, __ATOMIC_RELEASE);
+		mprotect((void *)page, PAGE_BYTES, PROT_READ);
+	}
+	atomic_store(&page_opener, 0);
+}
+
 /* A page of the object's read-only relocations is opened for one store; the other slots are writable. */
-static bool store(uintptr_t *slot, uintptr_t value) {
+static void store(uintptr_t *slot, uintptr_t value) {
 	struct loaded_object object;
 	uintptr_t page = (uintptr_t)slot & ~(uintptr_t)(PAGE_BYTES - 1);
-	bool is_read_only = false;
-	if (!loaded_object_find((uintptr_t)slot, &object) || object.segment_count == 0)
-		return false;
-	for (uint32_t i = 0; i < object.segment_count; i++) {
-		uintptr_t start = object.bias + object.segments[i].p_vaddr;
-		is_read_only = is_read_only ||
-			(object.segments[i].p_type == PT_GNU_RELRO && (uintptr_t)slot >= start &&
-			 (uintptr_t)slot < start + object.segments[i].p_memsz);
-	}
-	if (is_read_only && mprotect((void *)page, PAGE_BYTES, PROT_READ | PROT_WRITE) != 0)
-		return false;
-	__atomic_store_n(slot, value, __ATOMIC_RELEASE);
-	if (is_read_only)
-		mprotect((void *)page, PAGE_BYTES, PROT_READ);
-	return true;
+	if (__atomic_load_n(slot, __ATOMIC_RELAXED) == value ||
+	    !loaded_object_find((uintptr_t)slot, &object) || object.segment_count == 0)
+		return;
+	if (is_read_only(&object, page))
+		store_read_only(slot, value, page);
+	else
+		__atomic_store_n(slot, value, __ATOMIC_RELEASE);
 }
 
 /* The object's calls lead to the thunks of the libpq that the handle leads to. */

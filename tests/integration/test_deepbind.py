@@ -55,6 +55,30 @@ HOST_OF_OPENER = HOST.replace("dlopen(argv[1], RTLD_DEEPBIND | RTLD_NOW)", "open
     "int main", "void *open_it(const char *name);\nint main")
 
 
+HOST_OF_THREADS = """
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+static void *open_often(void *path) {
+    for (int i = 0; i < 300; i++) {
+        void *handle = dlopen(path, RTLD_DEEPBIND | RTLD_NOW);
+        if (!handle || dlclose(handle) != 0)
+            puts(dlerror());
+    }
+    return NULL;
+}
+int main(int argc, char **argv) {
+    pthread_t threads[8];
+    dlopen("libpq.so.5", RTLD_NOW);
+    for (int i = 1; i < argc; i++)
+        pthread_create(&threads[i - 1], NULL, open_often, argv[i]);
+    for (int i = 1; i < argc; i++)
+        pthread_join(threads[i - 1], NULL);
+    return 0;
+}
+"""
+
+
 def scratch():
     directory = tempfile.mkdtemp(prefix="pqlease-deepbind-", dir="/tmp")
     os.chmod(directory, 0o755)
@@ -138,6 +162,14 @@ def what_does_not_need_libpq_keeps_its_isolation():
     host = compiled(directory + "/host", HOST, "-Wl,-rpath,$ORIGIN")
     run = same_behaviour([host, "libplugin.so"]).check_status(0)
     check_equal(b"the library's symbol\n", run.stdout, "stdout")
+
+
+@test
+def by_threads_at_once():
+    directory = scratch()
+    host = compiled(directory + "/host", HOST_OF_THREADS, "-pthread")
+    plugins = [plugin(directory, name="libplugin%d.so" % i) for i in range(4)]
+    same_behaviour([host] + plugins, db=cluster.fresh_database())
 
 
 @test
