@@ -165,7 +165,8 @@ static void look_at_restarts(struct edges *edges, struct telling *telling, const
 
 void edges_look(struct edges *edges, const struct report *report, edge_teller *tell, void *context) {
 	struct telling telling = {.tell = tell, .context = context};
-	for (size_t i = 0; i < report->pool_count; i++)
+	/* Of an ended run the numbers are those of its whole life: no change of a moment ago. */
+	for (size_t i = 0; i < report->pool_count && (report->run.live || !edges->was_live); i++)
 		look_at_pool(edges, &telling, &report->pools[i]);
 	for (size_t i = 0; i < report->finding_count; i++)
 		look_at_finding(edges, &telling, report->findings[i].finding);
