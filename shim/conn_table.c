@@ -62,8 +62,10 @@ static bool lock_version(struct place *place, uint32_t version) {
 	return true;
 }
 
+/* Nobody else changes an odd version. */
 static void unlock(struct place *place) {
-	atomic_fetch_add_explicit(&place->version, 1, memory_order_release);
+	uint32_t version = atomic_load_explicit(&place->version, memory_order_relaxed);
+	atomic_store_explicit(&place->version, version + 1, memory_order_release);
 }
 
 /* A place that holds no connection, for `conn`. */

@@ -7,6 +7,7 @@
 #include "shim/owner_thread.h"
 #include "shim/process.h"
 #include "shim/site.h"
+#include "shim/site_recall.h"
 #include "shim/test_name.h"
 #include "shim/use.h"
 
@@ -422,7 +423,7 @@ static void finish_again(const struct recording *now, const void *caller) {
 }
 
 static void finish_held(const struct recording *now, const struct conn_entry *entry, const void *conn,
-			const void *caller) {
+			const void *caller, const void *mark) {
 	struct ledger_slot slot;
 	if (!conn_table_finish(conn)) {
 		finish_again(now, caller); /* another thread came between */
@@ -432,8 +433,8 @@ static void finish_held(const struct recording *now, const struct conn_entry *en
 		return;
 	struct ending ending = ending_of(&slot);
 	struct script_state scripts;
-	ending.site = site_of_release(now, caller, &scripts);
-	uint64_t now_ns = ledger_now_ns();
+	uint64_t now_ns = ledger_now_ns(); /* what follows is our own time, not the program's */
+	ending.site = site_recall_release(now, caller, mark, now_ns, &scripts);
 	ending.facts = facts_of_scripts(&scripts) |
 		facts_of_lease(ledger_slot_lease(&slot), now->tracks_uses, now_ns);
 	close_lease(&slot, &ending, now_ns);
@@ -631,7 +632,7 @@ void lease_finish(const void *conn, const void *caller) {
 	if (is_inherited(now, &entry))
 		finish_inherited(now, &entry, conn, caller);
 	else if (entry.state == CONN_HELD)
-		finish_held(now, &entry, conn, caller);
+		finish_held(now, &entry, conn, caller, __builtin_frame_address(0));
 	else if (entry.state == CONN_FINISHED && entry.generation == now->generation)
 		finish_again(now, caller);
 }

@@ -109,16 +109,18 @@ struct values {
 	struct bucket_place places[LEDGER_BATCH_USES];
 };
 
-static struct values values_of(const uint64_t *values_ns, uint32_t count) {
-	struct values values = {.min_ns = UINT64_MAX};
-	values.count = count < LEDGER_BATCH_USES ? count : LEDGER_BATCH_USES;
-	for (uint32_t i = 0; i < values.count; i++) {
-		values.places[i] = place_of(values_ns[i]);
-		values.sum_ns += values_ns[i];
-		values.min_ns = values_ns[i] < values.min_ns ? values_ns[i] : values.min_ns;
-		values.max_ns = values_ns[i] > values.max_ns ? values_ns[i] : values.max_ns;
+static void sum_up(struct values *values, const uint64_t *values_ns, uint32_t count) {
+	uint64_t sum_ns = 0, min_ns = UINT64_MAX, max_ns = 0;
+	values->count = count < LEDGER_BATCH_USES ? count : LEDGER_BATCH_USES;
+	for (uint32_t i = 0; i < values->count; i++) {
+		values->places[i] = place_of(values_ns[i]);
+		sum_ns += values_ns[i];
+		min_ns = values_ns[i] < min_ns ? values_ns[i] : min_ns;
+		max_ns = values_ns[i] > max_ns ? values_ns[i] : max_ns;
 	}
-	return values;
+	values->sum_ns = sum_ns;
+	values->min_ns = min_ns;
+	values->max_ns = max_ns;
 }
 
 static void add_values(struct ledger_header *ledger, struct ledger_histogram *histogram,
@@ -132,7 +134,8 @@ static void add_values(struct ledger_header *ledger, struct ledger_histogram *hi
 
 void ledger_histogram_add(struct ledger_header *ledger, struct ledger_histogram *histogram,
 			  uint64_t value_ns) {
-	struct values values = values_of(&value_ns, 1);
+	struct values values;
+	sum_up(&values, &value_ns, 1);
 	add_values(ledger, histogram, &values);
 }
 
@@ -167,7 +170,8 @@ void ledger_add_time(const struct ledger_account *account, enum ledger_measure m
 
 void ledger_add_times(const struct ledger_account *account, enum ledger_measure measure,
 		      const uint64_t *durations_ns, uint32_t count) {
-	struct values values = values_of(durations_ns, count);
+	struct values values;
+	sum_up(&values, durations_ns, count);
 	add_values(account->ledger, &account_pool(account)->totals.time[measure], &values);
 	add_values(account->ledger, &account_site(account)->totals.time[measure], &values);
 }

@@ -130,6 +130,12 @@ struct ledger_use ledger_use_of(const struct ledger_slot *slot, uint64_t ended_n
 	};
 }
 
+/* Who folds is alone with the slot. */
+static void raise_by(_Atomic uint64_t *word, uint64_t amount) {
+	atomic_store_explicit(word, atomic_load_explicit(word, memory_order_relaxed) + amount,
+			      memory_order_relaxed);
+}
+
 /* What is going on when the lease or its process ends belongs to its last use. */
 void ledger_use_fold(struct ledger_slot *slot, uint64_t ended_ns) {
 	struct ledger_lease *lease = ledger_slot_lease(slot);
@@ -141,8 +147,8 @@ void ledger_use_fold(struct ledger_slot *slot, uint64_t ended_ns) {
 								   : &lease->use_idle_in_transaction_ns;
 		_Atomic uint64_t *of_lease =
 			lease->command_begun_ns ? &lease->in_query_ns : &lease->idle_in_transaction_ns;
-		*of_use += last_ns;
-		*of_lease += last_ns;
+		raise_by(of_use, last_ns);
+		raise_by(of_lease, last_ns);
 		struct ledger_use use = ledger_use_of(slot, ended_ns);
 		struct ledger_account account = {slot->ledger, use.pool, use.site};
 		use.flags |= LEDGER_USE_LEFT;
@@ -152,13 +158,12 @@ void ledger_use_fold(struct ledger_slot *slot, uint64_t ended_ns) {
 		lease->use_begun_ns = 0;
 		lease->command_begun_ns = 0;
 	} else if (lease->flags & LEDGER_LEASE_ESTABLISHED) {
-		lease->idle_ns += last_ns;
+		raise_by(&lease->idle_ns, last_ns);
 	}
-	atomic_fetch_and_explicit(&lease->use_flags,
-				  ~(uint32_t)(LEDGER_LEASE_IN_USE | LEDGER_LEASE_IN_USE_RUN |
-					      LEDGER_LEASE_ACTIVE | LEDGER_LEASE_IN_TRANSACTION |
-					      LEDGER_LEASE_TRANSACTION_FAILED),
-				  memory_order_relaxed);
+	uint32_t flags = load(&lease->use_flags) &
+		~(uint32_t)(LEDGER_LEASE_IN_USE | LEDGER_LEASE_IN_USE_RUN | LEDGER_LEASE_ACTIVE |
+			    LEDGER_LEASE_IN_TRANSACTION | LEDGER_LEASE_TRANSACTION_FAILED);
+	atomic_store_explicit(&lease->use_flags, flags, memory_order_relaxed);
 	struct ledger_account own = {slot->ledger, lease->pool, lease->site};
 	if (lease->idle_ns)
 		ledger_add(&own, LEDGER_IDLE_NS, lease->idle_ns, ended_ns);

@@ -221,6 +221,10 @@ bool script_append(struct script_stack *stack, const struct script_frame *frame,
 	return true;
 }
 
+static uint32_t mask_of(const struct stack *native) {
+	return startup_mask | runtimes_on(native);
+}
+
 static bool is_met(size_t number) {
 	return atomic_load_explicit(&met[number].state, memory_order_acquire) == MET && is_read(number);
 }
@@ -244,7 +248,7 @@ void script_capture(struct script_stack *stack, const struct stack *native) {
 	stack->count = 0;
 	stack->is_truncated = false;
 	stack->hash = 0;
-	uint32_t mask = startup_mask | runtimes_on(native);
+	uint32_t mask = mask_of(native);
 	for (; mask; mask &= mask - 1) {
 		uint32_t number = (uint32_t)__builtin_ctz(mask);
 		if (is_met(number))
@@ -254,9 +258,13 @@ void script_capture(struct script_stack *stack, const struct stack *native) {
 		stack->hash = 1;
 }
 
+bool script_is_on(const struct stack *native) {
+	return mask_of(native) != 0;
+}
+
 struct script_state script_state(const struct stack *native) {
 	struct script_state state = {0};
-	uint32_t mask = startup_mask | runtimes_on(native);
+	uint32_t mask = mask_of(native);
 	for (; mask; mask &= mask - 1) {
 		uint32_t number = (uint32_t)__builtin_ctz(mask);
 		if (is_met(number) && runtimes[number]->state)

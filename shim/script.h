@@ -112,6 +112,9 @@ void script_capture(struct script_stack *stack, const struct stack *native);
 /* Raw facts for a release: as script_capture, not free of cost (some 100 ns). */
 struct script_state script_state(const struct stack *native);
 
+/* Whether a script runtime may be at work below: one is on the stack, or is the program. */
+bool script_is_on(const struct stack *native);
+
 /* Puts native and script frames together, innermost first: script frames stand where the interpreter's native frames
  * were. `locate` makes the frame of a native address; false leaves it out. Interns strings. Returns the number of frames
  * written, at most STACK_FRAMES_MAX + SCRIPT_FRAMES_MAX. */

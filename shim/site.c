@@ -29,10 +29,7 @@ uint32_t site_here(const struct recording *now, const void *caller) {
 }
 
 /* Who releases is near: a part of the stack says it, in a part of the time. */
-uint32_t site_of_release(const struct recording *now, const void *caller, struct script_state *state) {
-	struct stack stack;
-	struct script_stack script;
-	uint32_t site = site_within(now, caller, RELEASE_FRAMES, &stack, &script);
-	*state = script_state(&stack);
-	return site;
+uint32_t site_capture_release(const struct recording *now, const void *caller, struct stack *stack,
+			      struct script_stack *script) {
+	return site_within(now, caller, RELEASE_FRAMES, stack, script);
 }

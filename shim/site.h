@@ -13,11 +13,12 @@
 /* `caller` is the hook's return address. LEDGER_SITE_NONE, noted in the process record, if there is no stack. */
 uint32_t site_here(const struct recording *now, const void *caller);
 
-/* As site_here, for a release: the innermost native frames only, and raw facts about the scripts. */
-uint32_t site_of_release(const struct recording *now, const void *caller, struct script_state *state);
-
 /* As site_here, and leaves what was captured. */
 uint32_t site_capture(const struct recording *now, const void *caller, struct stack *stack,
 		      struct script_stack *script);
+
+/* As site_capture, for a release: the innermost native frames only. */
+uint32_t site_capture_release(const struct recording *now, const void *caller, struct stack *stack,
+			      struct script_stack *script);
 
 #endif

@@ -23,7 +23,8 @@ struct place {
 	uintptr_t mark;
 	uint64_t hash;
 	uint32_t site;
-	uint32_t generation; /* forget count and process generation */
+	uint32_t generation;  /* forget count and process generation */
+	uint64_t captured_ns; /* when last in full */
 	uint32_t count;
 	bool is_refuted;
 	uint16_t word[FRAMES_MAX]; /* where the frame's return address lies, in words above the mark */
@@ -40,7 +41,6 @@ struct memory {
 static struct memory memories[MEMORIES];
 static __thread struct memory *own;
 static __thread int32_t refused_id; /* the thread that found none free, and asks no more */
-static __thread uint64_t last_capture_ns;
 static _Atomic uint32_t forgotten;
 
 static uint32_t generation_of(const struct recording *now) {
@@ -142,29 +142,69 @@ static void remember(struct place *place, const struct recording *now, uintptr_t
 	place->caller = caller;
 }
 
-static uint32_t capture(const struct recording *now, const void *caller, struct place *place,
-			uintptr_t mark) {
+/* Where the hook was called from, and what this thread has learned of that. */
+struct request {
+	const struct recording *now;
+	const void *caller;
+	uintptr_t mark;
+	uint64_t now_ns;
+	struct place *place; /* NULL: nothing can be learned */
+};
+
+static struct request request_of(const struct recording *now, const void *caller, const void *mark,
+				 uint64_t now_ns) {
+	uintptr_t at = (uintptr_t)mark & ~(uintptr_t)7;
+	struct memory *memory = caller && !now->captures_every_use ? own_memory() : NULL;
+	struct place *place = memory ? place_of(memory, (uintptr_t)caller, at) : NULL;
+	return (struct request){now, caller, at, now_ns, place};
+}
+
+static bool is_recognised(const struct request *request) {
+	const struct place *place = request->place;
+	return place && is_here(place, request->now, (uintptr_t)request->caller, request->mark) &&
+		request->now_ns - place->captured_ns < CAPTURE_PAUSE_NS && !place->is_refuted &&
+		holds_all(place);
+}
+
+static void captured(const struct request *request, const struct stack *stack, uint32_t site) {
+	if (!request->place || site < LEDGER_SITE_FIRST)
+		return;
+	remember(request->place, request->now, (uintptr_t)request->caller, request->mark, stack, site);
+	request->place->captured_ns = request->now_ns;
+}
+
+static uint32_t capture_use(const struct request *request) {
 	struct stack stack;
 	struct script_stack script;
-	uint32_t site = site_capture(now, caller, &stack, &script);
-	if (place && script.count == 0 && site >= LEDGER_SITE_FIRST)
-		remember(place, now, (uintptr_t)caller, mark, &stack, site);
+	uint32_t site = site_capture(request->now, request->caller, &stack, &script);
+	if (script.count == 0)
+		captured(request, &stack, site);
 	return site;
 }
 
 uint32_t site_recall(const struct recording *now, const void *caller, const void *mark, uint64_t now_ns,
 		     bool *is_assumed) {
-	uintptr_t at = (uintptr_t)mark & ~(uintptr_t)7;
-	struct memory *memory = own_memory();
-	struct place *place = memory ? place_of(memory, (uintptr_t)caller, at) : NULL;
-	*is_assumed = false;
-	if (place && !now->captures_every_use && now_ns - last_capture_ns < CAPTURE_PAUSE_NS &&
-	    is_here(place, now, (uintptr_t)caller, at) && !place->is_refuted && holds_all(place)) {
-		*is_assumed = true;
-		return place->site;
-	}
-	last_capture_ns = now_ns;
-	return capture(now, caller, place, at);
+	struct request request = request_of(now, caller, mark, now_ns);
+	*is_assumed = is_recognised(&request);
+	return *is_assumed ? request.place->site : capture_use(&request);
+}
+
+/* With an interpreter on the stack there is more to be known than its frames: that it ends, or collects garbage. */
+static uint32_t capture_release(const struct request *request, struct script_state *state) {
+	struct stack stack;
+	struct script_stack script;
+	uint32_t site = site_capture_release(request->now, request->caller, &stack, &script);
+	*state = script_state(&stack);
+	if (!script_is_on(&stack))
+		captured(request, &stack, site);
+	return site;
+}
+
+uint32_t site_recall_release(const struct recording *now, const void *caller, const void *mark,
+			     uint64_t now_ns, struct script_state *state) {
+	struct request request = request_of(now, caller, mark, now_ns);
+	*state = (struct script_state){0};
+	return is_recognised(&request) ? request.place->site : capture_release(&request, state);
 }
 
 void site_recall_forget(void) {
