@@ -104,11 +104,24 @@ static void judge_scope(struct judging *judging, enum finding_scope scope, const
 	}
 }
 
+/* Others leave alone what grows, so this is known first. */
+static const bool *find_growing(const struct rule_input *input, const struct site_groups *groups) {
+	bool *growing = arena_array(input->arena, groups->count, sizeof *growing);
+	struct rule_input scoped = *input;
+	for (size_t i = 0; i < groups->count; i++) {
+		struct finding finding = {0};
+		scoped.group = &groups->groups[i];
+		growing[i] = rule_growing(&scoped, &finding);
+	}
+	return growing;
+}
+
 void rule_judge_all(struct rule_findings *findings, const struct rule_input *input,
 		    const struct site_groups *groups) {
 	struct judging judging = {.found = findings};
 	struct rule_input scoped = *input;
 	scoped.groups = groups;
+	scoped.growing = find_growing(&scoped, groups);
 	*findings = (struct rule_findings){NULL, 0};
 	judge_scope(&judging, FINDING_OF_RUN, &scoped);
 	for (size_t i = 0; i < input->report->pool_count; i++) {
@@ -284,6 +297,11 @@ static int compare_sites(const void *a, const void *b) {
 bool rule_is_here(const struct rule_input *input, uint32_t site) {
 	return bsearch(&site, input->group->sites, input->group->site_count, sizeof site, compare_sites) !=
 		NULL;
+}
+
+bool rule_is_blamed_open(const struct rule_input *input, const struct model_lease *lease) {
+	size_t group = input->groups->group_of[lease->site];
+	return input->growing[group] || (lease->is_orphan && !input->groups->groups[group].is_pool);
 }
 
 bool rule_is_open(const struct model_lease *lease) {

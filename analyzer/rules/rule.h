@@ -19,6 +19,7 @@ struct rule_input {
 	const struct report_settings *settings;
 	const struct report *report;    /* totals, failures, pools and server of it are there already */
 	const struct report_pool *pool; /* NULL unless the rule is about pools */
+	const bool *growing;            /* by number of group: there is a finding of this kind */
 };
 
 /* Returns whether there is a finding. If so, count, message and evidence are filled; kind, level,
@@ -67,6 +68,10 @@ void rule_take_borrowed_examples(const struct rule_input *input, struct finding 
 
 /* Whether a site is one of the group's. */
 bool rule_is_here(const struct rule_input *input, uint32_t site);
+
+/* Who looks at open leases leaves those alone that are blamed already: whose thread has gone, and those of a place where
+ * more and more are open. */
+bool rule_is_blamed_open(const struct rule_input *input, const struct model_lease *lease);
 
 /* Open leases of processes that are there. */
 bool rule_is_open(const struct model_lease *lease);

@@ -6,12 +6,21 @@
 
 #include "analyzer/rules/rule.h"
 
+/* Of a pool also what threads had taken that have ended: nobody else speaks of it. */
+static uint64_t take_collected(const struct rule_input *input, struct finding *finding) {
+	uint64_t orphans = input->group->is_pool
+		? rule_take_released(input, RELEASE_COLLECTOR, RULE_ORPHANS_ONLY, finding)
+		: 0;
+	return orphans + rule_take_released(input, RELEASE_COLLECTOR, RULE_WITHOUT_ORPHANS, finding);
+}
+
 bool rule_finalizer_closed(const struct rule_input *input, struct finding *finding) {
-	uint64_t collected = rule_take_released(input, RELEASE_COLLECTOR, RULE_WITHOUT_ORPHANS, finding);
+	uint64_t collected = take_collected(input, finding);
 	const struct site_released *dropped = &input->group->released[RELEASE_DROPPED];
 	bool is_prompt = collected == 0;
-	if (is_prompt && input->group->is_pool)
-		return false; /* a pool that shrinks drops what it no longer needs */
+	bool is_growing = input->growing[input->groups->group_of[input->group->site]];
+	if (is_prompt && (input->group->is_pool || is_growing))
+		return false; /* a pool that shrinks drops what it no longer needs; growing: the same leases */
 	finding->count = is_prompt ? rule_take_released(input, RELEASE_DROPPED, RULE_WITHOUT_ORPHANS, finding)
 				   : collected;
 	if (finding->count == 0)

@@ -1,6 +1,6 @@
 /*
  * growing: more and more leases of one place are open, cycle after cycle, and the old ones stay. What the end of a process
- * shows to be a leak is not blamed a second time.
+ * shows to be a leak is not blamed a second time, nor is a lease whose thread has gone.
  */
 #include "analyzer/growth.h"
 
@@ -71,7 +71,7 @@ static uint64_t count_old(const struct rule_input *input, uint64_t before_ns) {
 	for (size_t i = 0; i < input->group->taken_count; i++) {
 		const struct model_lease *lease = input->group->taken[i];
 		count += lease->state == MODEL_LEASE_OPEN && lease->established_ns != 0 &&
-			lease->established_ns < before_ns;
+			lease->established_ns < before_ns && !lease->is_orphan;
 	}
 	return count;
 }
@@ -102,6 +102,13 @@ static bool is_blamed_already(const struct rule_input *input) {
 		released[RELEASE_EXIT].count > 0 || released[RELEASE_COLLECTOR].count > 0;
 }
 
+static uint64_t count_orphans(const struct rule_input *input) {
+	uint64_t count = 0;
+	for (size_t i = 0; i < input->group->taken_count; i++)
+		count += input->group->taken[i]->is_orphan;
+	return count;
+}
+
 static void add_examples(const struct rule_input *input, struct finding *finding) {
 	for (size_t i = 0; i < input->group->taken_count; i++)
 		if (rule_is_open(input->group->taken[i]) && !input->group->taken[i]->is_orphan)
@@ -126,10 +133,11 @@ bool rule_growing(const struct rule_input *input, struct finding *finding) {
 	uint64_t grown = growth.to - growth.from;
 	uint64_t old = count_old(input, run->created_ns + growth.end_ns - cycle_ns) + count_killed(input) +
 		count_closed_at_end(input, run->created_ns + growth.end_ns - cycle_ns);
-	if (2 * old < grown)
+	uint64_t orphans = count_orphans(input);
+	if (grown <= orphans || 2 * old < grown - orphans)
 		return false;
 	add_examples(input, finding);
-	finding->count = grown;
+	finding->count = grown - orphans;
 	finding->first_ns = run->created_ns + growth.begin_ns;
 	finding->last_ns = run->created_ns + growth.end_ns;
 	finding->message = arena_text(

@@ -7,9 +7,10 @@
 
 #include "analyzer/rules/rule.h"
 
-static bool is_candidate(const struct model_lease *lease, double threshold) {
-	return lease->state == MODEL_LEASE_OPEN && lease->uses > 0 && !lease->is_in_use &&
-		!lease->is_dedicated && !lease->is_broken && lease->until_ns > lease->last_event_ns &&
+static bool is_candidate(const struct rule_input *input, const struct model_lease *lease, double threshold) {
+	return rule_is_open(lease) && lease->uses > 0 && !lease->is_in_use && !lease->is_dedicated &&
+		!rule_is_blamed_open(input, lease) && !lease->is_broken &&
+		lease->until_ns > lease->last_event_ns &&
 		(double)(lease->until_ns - lease->last_event_ns) / 1e9 >= threshold;
 }
 
@@ -32,7 +33,7 @@ bool rule_stranded(const struct rule_input *input, struct finding *finding) {
 		return false;
 	for (size_t i = 0; i < input->group->taken_count; i++) {
 		const struct model_lease *lease = input->group->taken[i];
-		uint64_t count = is_candidate(lease, threshold) ? count_opened_since(input, lease) : 0;
+		uint64_t count = is_candidate(input, lease, threshold) ? count_opened_since(input, lease) : 0;
 		if (count == 0)
 			continue;
 		rule_add_lease(input, finding, lease, lease->last_event_ns);
