@@ -19,7 +19,10 @@ struct verdict_facts {
 	const struct report_finding *worst_leak; /* the one with the most leases */
 	uint64_t problems;                       /* findings of level error about libpq used wrongly */
 	uint64_t suspicions;
-	uint64_t held; /* of these, about connections that are perhaps not given back */
+	uint64_t held;     /* of these, about connections that are perhaps not given back */
+	uint64_t vanished; /* of these, about processes that are gone without a word */
+	uint64_t killed;   /* leases of processes that were killed */
+	uint64_t retained; /* leases that lay in a pool when their process ended */
 };
 
 static bool is_kind(const struct finding *finding, const char *kind) {
@@ -44,6 +47,22 @@ static bool is_leak_finding(const struct finding *finding) {
 	return false;
 }
 
+static uint64_t evidence_of(const struct finding *finding, const char *key) {
+	for (size_t i = 0; i < finding->evidence_count; i++)
+		if (strcmp(finding->evidence[i].key, key) == 0)
+			return finding->evidence[i].count;
+	return 0;
+}
+
+static void gather_ends(struct verdict_facts *facts, const struct finding *finding) {
+	if (is_kind(finding, "killed")) {
+		facts->killed += finding->count;
+		facts->vanished += finding->certainty == FINDING_SUSPICION;
+	}
+	if (is_kind(finding, "pool-retained"))
+		facts->retained += evidence_of(finding, "left");
+}
+
 static void gather(struct verdict_facts *facts) {
 	for (size_t i = 0; i < facts->report->finding_count; i++) {
 		const struct finding *finding = facts->report->findings[i].finding;
@@ -62,6 +81,7 @@ static void gather(struct verdict_facts *facts) {
 		facts->problems += is_misuse(finding);
 		facts->suspicions += finding->certainty == FINDING_SUSPICION;
 		facts->held += is_kind(finding, "long-held") || is_kind(finding, "stranded");
+		gather_ends(facts, finding);
 	}
 }
 
@@ -136,14 +156,23 @@ static const char *say_distrusted(const struct verdict_facts *facts) {
 	return "Unsure: no leak was seen, but not everything was recorded.";
 }
 
+static bool has_vanished(const struct verdict_facts *facts) {
+	return facts->vanished > 0;
+}
+
+static const char *say_vanished(const struct verdict_facts *facts) {
+	(void)facts;
+	return "Unsure: connections were held by processes that vanished; whether that is a leak cannot be "
+	       "told.";
+}
+
 static bool is_suspicious(const struct verdict_facts *facts) {
 	return facts->suspicions > 0;
 }
 
 static const char *say_suspicious(const struct verdict_facts *facts) {
 	(void)facts;
-	return "Unsure: connections were held by processes that vanished; whether that is a leak cannot be "
-	       "told.";
+	return "Unsure: connections are perhaps not given back; see the findings.";
 }
 
 static bool is_held(const struct verdict_facts *facts) {
@@ -180,6 +209,35 @@ static bool always(const struct verdict_facts *facts) {
 	return true;
 }
 
+/* "of 8 connections 5 were finished and 3 were left in a pool when their process ended": only what happened. */
+static const char *say_ends(const struct verdict_facts *facts) {
+	const struct report_totals *totals = &facts->report->totals;
+	uint64_t left = (uint64_t)totals->unreleased;
+	uint64_t told = facts->retained + facts->killed;
+	const struct {
+		uint64_t count;
+		const char *text;
+	} parts[] = {{(uint64_t)totals->finished, "finished"},
+		     {facts->retained, "left in a pool when the process ended"},
+		     {facts->killed, "held by a process that was killed"},
+		     {left > told ? left - told : 0, "left by a process that ended"}};
+	size_t count = 0;
+	size_t said = 0;
+	const char *line = arena_text(facts->arena, "No leak found: of %" PRId64 " connection%s",
+				      totals->established, totals->established == 1 ? "" : "s");
+	for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+		count += parts[i].count > 0;
+	for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+		if (parts[i].count == 0)
+			continue;
+		const char *joint = said == 0 ? "" : said + 1 == count ? " and" : ",";
+		said++;
+		line = arena_text(facts->arena, "%s%s %" PRIu64 " %s %s", line, joint, parts[i].count,
+				  parts[i].count == 1 ? "was" : "were", parts[i].text);
+	}
+	return arena_text(facts->arena, "%s.", line);
+}
+
 static const char *say_none(const struct verdict_facts *facts) {
 	const struct report_totals *totals = &facts->report->totals;
 	if (totals->open > 0)
@@ -188,10 +246,7 @@ static const char *say_none(const struct verdict_facts *facts) {
 				  " are open and %" PRId64 " were finished.",
 				  totals->established, totals->open, totals->finished);
 	if (totals->unreleased > 0)
-		return arena_text(facts->arena,
-				  "No leak found: of %" PRId64 " connections %" PRId64
-				  " were finished and %" PRId64 " were held by a process that was killed.",
-				  totals->established, totals->finished, totals->unreleased);
+		return say_ends(facts);
 	if (totals->established == 0 && totals->failed > 0)
 		return arena_text(facts->arena,
 				  "No connection was established: %" PRId64
@@ -209,6 +264,37 @@ static const char *say_none(const struct verdict_facts *facts) {
 
 enum { ADVICE_MAX = 3, CANDIDATES_MAX = 3 };
 
+/* Stand for what the language of the place that leaks says. */
+#define RELEASE_LEAKED "release, leaked"
+#define RELEASE_FAILED "release, failed"
+
+#define ON_EVERY_PATH "on every path that leaves the functions below"
+#define ALSO_FAILED " also when connecting has failed: that frees memory and often a socket."
+
+static const struct release_words {
+	const char *leaked;
+	const char *failed;
+} release_words[MODEL_LANGUAGE_END] = {
+	[MODEL_NATIVE] = {"Call PQfinish " ON_EVERY_PATH ", also when the connection has failed.",
+			  "Call PQfinish also when the connection has failed: it frees memory and often a "
+			  "socket."},
+	[MODEL_PYTHON] = {"Close the connection " ON_EVERY_PATH
+			  ": close() in finally, or with contextlib.closing(...). "
+			  "The context manager of a psycopg2 connection ends the transaction only.",
+			  "Call close() in finally," ALSO_FAILED},
+	[MODEL_PHP] = {"Close the connection " ON_EVERY_PATH
+		       ": pg_close() in finally; for PDO set every reference to "
+		       "the object to null.",
+		       "Call pg_close(), or set the PDO object to null, in finally," ALSO_FAILED},
+	[MODEL_RUBY] = {"Close the connection " ON_EVERY_PATH ": conn.close in ensure.",
+			"Call conn.close in ensure," ALSO_FAILED},
+	[MODEL_PERL] = {"Close the connection " ON_EVERY_PATH
+			", also by die: $dbh->disconnect, and let the handle go out of scope.",
+			"Let the handle go out of scope," ALSO_FAILED},
+	[MODEL_NODE] = {"Close the connection " ON_EVERY_PATH ": client.end() in finally.",
+			"Call client.end() in finally," ALSO_FAILED},
+};
+
 /* The first line that applies is the verdict. */
 static const struct verdict_line {
 	bool (*applies)(const struct verdict_facts *facts);
@@ -225,16 +311,12 @@ static const struct verdict_line {
 	  "a cleared "
 	  "environment.",
 	  NULL}},
-	{is_leak_of_failed_only,
-	 "leak",
-	 say_leak,
-	 {NULL},
-	 {"Call PQfinish also when the connection has failed: it frees memory and often a socket.", NULL}},
+	{is_leak_of_failed_only, "leak", say_leak, {NULL}, {RELEASE_FAILED, NULL}},
 	{is_leak,
 	 "leak",
 	 say_leak,
 	 {NULL},
-	 {"Call PQfinish on every path that leaves the functions below, also when the connection has failed.",
+	 {RELEASE_LEAKED,
 	  "A larger pool or a higher max_connections only delays the moment when the leak is felt.", NULL}},
 	{is_distrusted,
 	 "unsure",
@@ -246,12 +328,13 @@ static const struct verdict_line {
 	 say_held,
 	 {"leak", "held_idle", NULL},
 	 {"See the findings for who has them.", NULL}},
-	{is_suspicious,
+	{has_vanished,
 	 "unsure",
-	 say_suspicious,
+	 say_vanished,
 	 {"leak", "external", NULL},
 	 {"Find out why the processes vanished: killed, crashed, or replaced by a program without the shim.",
 	  NULL}},
+	{is_suspicious, "unsure", say_suspicious, {"leak", NULL}, {NULL}},
 	{has_problems, "unsure", say_problems, {NULL}, {NULL}},
 	{is_unused, "none", say_unused, {NULL}, {NULL}},
 	{always, "none", say_none, {NULL}, {NULL}},
@@ -262,6 +345,28 @@ static size_t list_length(const char *const *list) {
 	while (list[length] != NULL)
 		length++;
 	return length;
+}
+
+static const struct release_words *words_for(const struct verdict_facts *facts) {
+	const struct report_site *site =
+		facts->worst_leak != NULL ? report_find_site(facts->report, facts->worst_leak->site) : NULL;
+	const struct site_frame *frame = site != NULL ? report_application_frame(site) : NULL;
+	enum model_language language = frame != NULL ? frame->language : MODEL_NATIVE;
+	return &release_words[language < MODEL_LANGUAGE_END && release_words[language].leaked != NULL
+				      ? language
+				      : MODEL_NATIVE];
+}
+
+static void fill_advice(struct report_verdict *verdict, const struct verdict_facts *facts,
+			const char *const *from) {
+	const struct release_words *words = words_for(facts);
+	const char **advice = arena_array(facts->arena, ADVICE_MAX, sizeof *advice);
+	verdict->advice = advice;
+	verdict->advice_count = list_length(from);
+	for (size_t i = 0; i < verdict->advice_count; i++)
+		advice[i] = strcmp(from[i], RELEASE_LEAKED) == 0 ? words->leaked
+			: strcmp(from[i], RELEASE_FAILED) == 0   ? words->failed
+								 : from[i];
 }
 
 static void fill_evidence(struct report_verdict *verdict, const struct verdict_facts *facts) {
@@ -348,9 +453,8 @@ void verdict_give(struct report_verdict *verdict, struct arena *arena, const str
 	*verdict = (struct report_verdict){.cause = line->cause,
 					   .message = line->message(&facts),
 					   .candidates = line->candidates,
-					   .candidate_count = list_length(line->candidates),
-					   .advice = line->advice,
-					   .advice_count = list_length(line->advice)};
+					   .candidate_count = list_length(line->candidates)};
+	fill_advice(verdict, &facts, line->advice);
 	fill_evidence(verdict, &facts);
 	add_exhaustion(verdict, &facts);
 }

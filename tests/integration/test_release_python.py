@@ -46,6 +46,8 @@ def run_script(name, *arguments):
 def check_ending(how, expected):
     _, parsed, counts = run_script("endings.py", how)
     check_equal([kind + (counts.sessions,) for kind in expected], kinds(parsed), "findings of %s" % how)
+    if parsed["verdict"]["cause"] == "leak":
+        check("PQfinish" not in parsed["verdict"]["advice"][0], "advice for Python: %r" % parsed["verdict"]["advice"])
     for finding in ends(parsed):
         check_frame(parsed, finding, "take", "endings.py", line_of("endings.py", "site: take"))
 
@@ -97,6 +99,15 @@ def a_pool_under_gunicorn_is_no_leak():
     counts = check_sessions(parsed, db)
     check(counts.sessions >= 2, "both workers connected: %r" % counts)
     check_equal([("pool-retained", "note", counts.sessions)], kinds(parsed), "findings")
+
+
+@test
+def a_pool_that_was_left_is_said_to_be_one():
+    _, parsed, counts = run_script("pooled_exit.py")
+    check_equal(2, counts.sessions_abandoned, "the server's abandoned sessions")
+    check_equal([("pool-retained", "note", 2)], kinds(parsed), "findings")
+    check_equal("No leak found: of %d connections %d were left in a pool when the process ended."
+                % (counts.sessions, counts.sessions_abandoned), parsed["verdict"]["message"], "headline")
 
 
 @test
