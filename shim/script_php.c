@@ -167,8 +167,14 @@ static uint64_t hash_names(const struct names *names, uint64_t position) {
 	return script_mix_bytes(hash, names->function.bytes, names->function.length_bytes);
 }
 
+/* The name of an anonymous class goes on behind a zero, with the place where it is written. */
 static bool looks_like_name(struct script_bytes name) {
-	return name.bytes[name.length_bytes] == '\0' && strlen(name.bytes) == name.length_bytes;
+	static const char anonymous[] = "@anonymous";
+	size_t shown = strnlen(name.bytes, name.length_bytes);
+	size_t ending = sizeof anonymous - 1;
+	return name.bytes[name.length_bytes] == '\0' &&
+		(shown == name.length_bytes ||
+		 (shown > ending && memcmp(name.bytes + shown - ending, anonymous, ending) == 0));
 }
 
 static bool looks_like_frame(struct script_memory *memory, const struct names *names, uint32_t line) {

@@ -199,6 +199,20 @@ static void test_a_name_that_is_none_is_refused(void **state) {
 	assert_int_equal(captured().reading, LEDGER_SCRIPT_UNSAFE);
 }
 
+/* PHP puts a zero and the place of the class behind the part of its name that is shown. */
+static void test_an_anonymous_class(void **state) {
+	(void)state;
+	static const char name[] = "Shop@anonymous\0/srv/shop.php:3$0";
+	memcpy(php.class_name.bytes, name, sizeof name);
+	fake_put(&php.class_name, 16, sizeof name - 1, 8);
+	for (int i = 0; i < 2; i++) { /* probed, then proved */
+		struct fake_capture capture = captured();
+		assert_int_equal(capture.reading, LEDGER_SCRIPT_OFFSETS);
+		assert_int_equal(capture.stack.count, 3);
+		check_frame(&capture.stack.frames[0], "Shop@anonymous::open", 12);
+	}
+}
+
 static void test_a_chain_in_circles_ends(void **state) {
 	(void)state;
 	fake_point(php.frames[2], 48, php.internal_frame);
@@ -272,6 +286,7 @@ int main(void) {
 		cmocka_unit_test_setup(test_a_name_that_is_none_is_refused, make_php),
 		cmocka_unit_test_setup(test_a_chain_in_circles_ends, make_php),
 		cmocka_unit_test_setup(test_nothing_faults, make_php),
+		cmocka_unit_test_setup(test_an_anonymous_class, make_php),
 		cmocka_unit_test_setup(test_another_thread_runs_no_php, make_php),
 		cmocka_unit_test_setup(test_unknown_versions, make_php),
 		cmocka_unit_test_setup(test_states, make_php),
