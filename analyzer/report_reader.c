@@ -12,6 +12,7 @@
 
 #include "analyzer/render/json_fields.h"
 #include "analyzer/report.h"
+#include "analyzer/rules/rule.h"
 
 /* Beyond it doubles lose counts, and sums could overflow. */
 #define COUNT_MAX (INT64_C(1) << 53)
@@ -572,6 +573,7 @@ static bool read_finding(struct reading *reading, const struct place *place, voi
 		return refuse(reading, place, "site", "is none of the sites");
 	if (from->pool != REPORT_UNKNOWN && (size_t)from->pool >= reading->report->pool_count)
 		return refuse(reading, place, "pool", "is none of the pools");
+	finding->scope = rule_scope(finding->kind);
 	finding->site = from->site != REPORT_UNKNOWN ? (uint32_t)from->site : MODEL_SITE_NONE;
 	return true;
 }

@@ -38,6 +38,13 @@ bool rule_knows_kind(const char *kind) {
 	return false;
 }
 
+enum finding_scope rule_scope(const char *kind) {
+	for (size_t i = 0; i < RULE_COUNT; i++)
+		if (strcmp(rules[i].kind, kind) == 0)
+			return rules[i].scope;
+	return FINDING_OF_SITE;
+}
+
 static int compare_findings(const void *a, const void *b) {
 	const struct finding *left = a;
 	const struct finding *right = b;

@@ -41,6 +41,8 @@ void rule_judge_all(struct rule_findings *findings, const struct rule_input *inp
 
 /* Whether findings of this kind are made at all. */
 bool rule_knows_kind(const char *kind);
+/* What findings of a kind are about; a place, should the kind not be known. */
+enum finding_scope rule_scope(const char *kind);
 
 /* ---- For rules ---------------------------------------------------------------------------------- */
 

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "analyzer/gate/gate.h"
+#include "analyzer/render/finding_text.h"
 #include "analyzer/render/render.h"
 #include "analyzer/report.h"
 #include "analyzer/report_reader.h"
@@ -140,12 +141,34 @@ static void test_cut_reports(void **state) {
 	free(text);
 }
 
+/* As a report of the ledger says it. */
+static void test_findings_about_no_place_say_so(void **state) {
+	(void)state;
+	struct report report;
+	struct gate_error error;
+	size_t length;
+	size_t seen = 0;
+	char *text = read_golden("report_kinds.json", &length);
+	assert_true(report_reader_parse(&report, "r", text, length, &error));
+	for (size_t i = 0; i < report.finding_count; i++) {
+		if (strcmp(report.findings[i].finding->kind, "exhausted") != 0)
+			continue;
+		seen++;
+		assert_string_equal("the whole run",
+				    finding_text_where(&report.arena, &report, &report.findings[i], NULL));
+	}
+	assert_int_equal(1, seen);
+	report_release(&report);
+	free(text);
+}
+
 int main(void) {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_what_was_written_comes_back),
 		cmocka_unit_test(test_what_is_refused),
 		cmocka_unit_test(test_syntax_has_a_place),
 		cmocka_unit_test(test_cut_reports),
+		cmocka_unit_test(test_findings_about_no_place_say_so),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
