@@ -128,7 +128,7 @@ static int check(struct report_command_request *request) {
 	}
 	if (error == 0)
 		return code;
-	options_error(path, "%s", strerror(error));
+	options_error(path, "%s", output_file_error_text(error));
 	return OPTIONS_EXIT_CANNOT;
 }
 

@@ -119,7 +119,7 @@ static bool write_out(const struct plan *plan, const struct run_diff *diff) {
 		error = output_file_close(&file);
 	}
 	if (error != 0)
-		options_error(plan->output_path, "%s", strerror(error));
+		options_error(plan->output_path, "%s", output_file_error_text(error));
 	return error == 0;
 }
 

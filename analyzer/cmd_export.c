@@ -71,7 +71,7 @@ static int write_run(const struct plan *plan, const struct export_run *run) {
 		error = output_file_close(&file);
 	}
 	if (error != 0)
-		options_error(plan->output_path, "%s", strerror(error));
+		options_error(plan->output_path, "%s", output_file_error_text(error));
 	return error == 0 ? OPTIONS_EXIT_OK : OPTIONS_EXIT_CANNOT;
 }
 

@@ -16,6 +16,7 @@
 #include "analyzer/doctor/diagnosis.h"
 #include "analyzer/ledger_keeper.h"
 #include "analyzer/options.h"
+#include "analyzer/output_file.h"
 #include "analyzer/preload_environment.h"
 #include "analyzer/report_command.h"
 #include "analyzer/shim_path.h"
@@ -121,12 +122,17 @@ static bool take_option(struct run_plan *plan, int option) {
 /* ---- Before COMMAND ------------------------------------------------------------------------------------ */
 
 /* Found out while COMMAND has not started yet: its work should not be done without its report. */
-static bool check_file(const char *path) {
+static bool check_file(const struct run_plan *plan, const char *path) {
 	char directory[PATH_MAX];
 	struct stat file;
 	int error = 0;
-	if (stat(path, &file) == 0) {
-		error = S_ISDIR(file.st_mode) ? EISDIR : access(path, W_OK) == 0 ? 0 : errno;
+	if (plan->ledger_path && strcmp(path, plan->ledger_path) == 0) {
+		error = OUTPUT_FILE_IS_LEDGER;
+	} else if (stat(path, &file) == 0) {
+		error = S_ISDIR(file.st_mode)         ? EISDIR
+			: output_file_is_ledger(path) ? OUTPUT_FILE_IS_LEDGER
+			: access(path, W_OK) == 0     ? 0
+						      : errno;
 	} else {
 		const char *slash = strrchr(path, '/');
 		snprintf(directory, sizeof directory, "%.*s", slash ? (int)(slash - path + 1) : 1,
@@ -134,14 +140,14 @@ static bool check_file(const char *path) {
 		error = access(directory, W_OK | X_OK) == 0 ? 0 : errno;
 	}
 	if (error != 0)
-		options_error(path, "%s", strerror(error));
+		options_error(path, "%s", output_file_error_text(error));
 	return error == 0;
 }
 
 static bool check_report_files(const struct run_plan *plan) {
-	bool is_fine = !plan->report_path || plan->is_silent || check_file(plan->report_path);
+	bool is_fine = !plan->report_path || plan->is_silent || check_file(plan, plan->report_path);
 	for (size_t i = 0; is_fine && i < plan->outputs.count; i++)
-		is_fine = check_file(plan->outputs.output[i].path);
+		is_fine = check_file(plan, plan->outputs.output[i].path);
 	return is_fine;
 }
 

@@ -948,6 +948,12 @@ static void read_off_reason(struct model *model, const char *path) {
 	model->run.off_reason = arena_copy(&model->arena, reason, length > 0 ? (size_t)length : 0);
 }
 
+bool ledger_reader_is_beginning(int descriptor) {
+	char magic[sizeof(LEDGER_MAGIC) - 1];
+	return pread(descriptor, magic, sizeof magic, 0) == (ssize_t)sizeof magic &&
+		memcmp(magic, LEDGER_MAGIC, sizeof magic) == 0;
+}
+
 enum ledger_reader_status ledger_reader_read(struct model *model, const char *path) {
 	int descriptor = -1;
 	enum ledger_reader_status status = open_ledger(path, &descriptor);

@@ -11,6 +11,7 @@
 #ifndef PQLEASE_ANALYZER_LEDGER_READER_H
 #define PQLEASE_ANALYZER_LEDGER_READER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "analyzer/model.h"
@@ -36,6 +37,9 @@ enum ledger_reader_status {
 	LEDGER_READER_SYSTEM_ERROR, /* errno says which */
 	LEDGER_READER_STATUS_COUNT
 };
+
+/* Whether a file begins as a ledger, of any version or byte order. */
+bool ledger_reader_is_beginning(int descriptor);
 
 /* A sentence for people, static, without a full stop. */
 const char *ledger_reader_status_text(enum ledger_reader_status status);

@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "analyzer/ledger_reader.h"
+
 static int stream_of(struct output_file *file, int descriptor) {
 	file->stream = descriptor >= 0 ? fdopen(descriptor, "w") : NULL;
 	if (file->stream != NULL)
@@ -40,6 +42,18 @@ static int open_beside(struct output_file *file, const struct stat *old) {
 	return error;
 }
 
+bool output_file_is_ledger(const char *path) {
+	int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	bool is_ledger = descriptor >= 0 && ledger_reader_is_beginning(descriptor);
+	if (descriptor >= 0)
+		close(descriptor);
+	return is_ledger;
+}
+
+const char *output_file_error_text(int error) {
+	return error == OUTPUT_FILE_IS_LEDGER ? "is a ledger: not replaced" : strerror(error);
+}
+
 int output_file_open(struct output_file *file, const char *path) {
 	struct stat old;
 	*file = (struct output_file){0};
@@ -53,6 +67,8 @@ int output_file_open(struct output_file *file, const char *path) {
 		return EISDIR;
 	if (!S_ISREG(old.st_mode))
 		return stream_of(file, open(path, O_WRONLY | O_CLOEXEC));
+	if (output_file_is_ledger(path))
+		return OUTPUT_FILE_IS_LEDGER;
 	if (access(path, W_OK) != 0 || realpath(path, file->path) == NULL)
 		return errno;
 	return open_beside(file, &old);

@@ -47,7 +47,7 @@ static int write_report(const struct report_command_request *request, const stru
 	}
 	if (error == 0)
 		return OPTIONS_EXIT_OK;
-	options_error(request->output_path, "%s", strerror(error));
+	options_error(request->output_path, "%s", output_file_error_text(error));
 	return OPTIONS_EXIT_CANNOT;
 }
 

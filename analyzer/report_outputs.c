@@ -64,7 +64,7 @@ bool report_outputs_write_file(enum render_format format, const struct report *r
 		error = output_file_close(&file);
 	}
 	if (error != 0)
-		options_error(path, "%s", strerror(error));
+		options_error(path, "%s", output_file_error_text(error));
 	return error == 0;
 }
 

@@ -258,7 +258,7 @@ void gate_command_judge(const struct gate_command *command, struct report *repor
 
 /* Sets the code unless a worse one is there. */
 static void fail_writing(struct gate_command *command, const char *path, int error) {
-	options_error(path, "%s", strerror(error));
+	options_error(path, "%s", output_file_error_text(error));
 	command->exit_code = OPTIONS_EXIT_CANNOT;
 }
 

@@ -1,0 +1,50 @@
+#!/usr/bin/python3
+"""Where commands write to: what must not be replaced is kept, and names of files cannot speak to a terminal."""
+
+import os
+
+from pqlease_test import *
+
+cluster = Cluster()
+
+
+def recorded():
+    run = run_with_shim([cluster.bin("psql"), "-XAtc", "select 1"], db=cluster.fresh_database())
+    return run.check_status(0).ledger
+
+
+def content(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+@test
+def an_output_never_replaces_a_ledger():
+    ledger = recorded()
+    other = ledger + ".link"
+    os.symlink(ledger, other)
+    pqlease("report", ledger)  # may keep symbols in it
+    before = content(ledger)
+    for path in (ledger, other):
+        for words in (["report", "-o", path], ["report", "--format=json", "-o", path],
+                      ["report", "--output", "json=" + path], ["check", "-o", path],
+                      ["check", "--output", "junit=" + path], ["export", "--format=csv", "-o", path],
+                      ["check", "--write-baseline", path]):
+            run = pqlease(*words, ledger)
+            check_equal(2, run.status, "status of %r" % words)
+            check_equal(1, run.stderr.count(b"\n"), "lines of stderr: %r" % run.stderr)
+            check(content(ledger) == before, "%r changed the ledger" % words)
+
+
+@test
+def a_run_does_not_write_its_report_over_its_ledger():
+    directory = ledger_directory()
+    path, marker = os.path.join(directory, "both"), os.path.join(directory, "marker")
+    for words in (["--report-file", path], ["--output", "json=" + path]):
+        run = pqlease("run", "-o", path, *words, "--", "touch", marker)
+        check_equal((2, b"", ("pqlease: %s: is a ledger: not replaced\n" % path).encode()),
+                    (run.status, run.stdout, run.stderr), words)
+        check_equal([], os.listdir(directory), "COMMAND did not start, nothing was made")
+
+
+main()
