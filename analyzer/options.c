@@ -6,6 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "analyzer/arena.h"
+#include "analyzer/text.h"
+
 enum { ERROR_LINE_BYTES = 8192 };
 
 int options_next(int argc, char **argv, const char *short_options, const struct option *long_options) {
@@ -26,23 +29,18 @@ int options_next(int argc, char **argv, const char *short_options, const struct 
 	return '?';
 }
 
-/* Names of files and options come from outside: control bytes would move the terminal's cursor. */
-static void blank_control_bytes(char *line) {
-	for (char *c = line; *c != '\0'; c++)
-		if ((unsigned char)*c < ' ' || *c == 0x7f)
-			*c = '?';
-}
-
 void options_error(const char *what, const char *why_format, ...) {
 	char why[ERROR_LINE_BYTES / 2];
 	char line[ERROR_LINE_BYTES];
+	struct arena arena = {0};
 	va_list arguments;
 	va_start(arguments, why_format);
 	vsnprintf(why, sizeof why, why_format, arguments);
 	va_end(arguments);
 	snprintf(line, sizeof line, "pqlease: %s: %s", what, why);
-	blank_control_bytes(line);
-	fprintf(stderr, "%s\n", line);
+	/* Names of files and options come from outside: what they hold must not speak to the terminal. */
+	fprintf(stderr, "%s\n", text_printable(&arena, line));
+	arena_release(&arena);
 }
 
 int options_print_help(const char *text) {

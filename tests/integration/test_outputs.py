@@ -47,4 +47,17 @@ def a_run_does_not_write_its_report_over_its_ledger():
         check_equal([], os.listdir(directory), "COMMAND did not start, nothing was made")
 
 
+@test
+def an_error_line_does_not_speak_to_the_terminal():
+    evil = b"/nonexistent/\x1b[2J\n\xc2\x9b2J\x9b2J\xe2\x80\xae"
+    for words in (["report"], ["check"], ["check", "--config"], ["report", "-o"], ["run", "-o", evil, "--"],
+                  ["report", b"--" + evil], ["report", b"--format=" + evil], ["status"], ["diff", evil], ["serve", "--listen"],
+                  ["export", "--format=csv"], ["who", "1"], ["who"], [], ["advise", "--target"], ["doctor", "--"]):
+        run = run_plain([PQLEASE] + words + [evil])
+        check(run.status != 0, "status of %r" % words)
+        check_equal(1, run.stderr.count(b"\n"), "lines of %r" % run.stderr)
+        for part in (b"\x1b", b"\x9b", b"\xe2\x80\xae"):
+            check(part not in run.stderr, "%r: %r in %r" % (words, part, run.stderr))
+
+
 main()
