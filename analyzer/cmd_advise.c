@@ -63,7 +63,8 @@ static bool take_target(struct advising *advising, const char *value) {
 	return false;
 }
 
-static bool take_option(struct advising *advising, int option) {
+static bool take_option(void *context, int option) {
+	struct advising *advising = context;
 	if (option == OPTION_TARGET)
 		return take_target(advising, optarg);
 	advising->is_json |= option == OPTION_JSON;
@@ -249,25 +250,17 @@ static int advise(struct advising *advising, const char *path) {
 	return code;
 }
 
+static const struct options_syntax syntax = {"+:hV", advise_options, help, take_option};
+
 int cmd_advise(int argc, char **argv) {
 	struct advising advising = {.target = 0.010};
 	char newest[PATH_MAX];
-	int option;
-	while ((option = options_next(argc, argv, "+:hV", advise_options)) != -1) {
-		if (option == OPTIONS_HELP)
-			return options_print_help(help);
-		if (option == OPTIONS_VERSION)
-			return options_print_version();
-		if (!take_option(&advising, option))
-			return OPTIONS_EXIT_USAGE;
-	}
-	if (argc - optind > 1) {
-		options_error(argv[optind + 1], "one LEDGER at most");
+	const char *ledger;
+	int code;
+	if (!options_parse(&syntax, &advising, argc, argv, &code))
+		return code;
+	if (!options_take_ledger(argc, argv, &ledger))
 		return OPTIONS_EXIT_USAGE;
-	}
-	if (optind == argc && !ledger_search_newest(newest, LEDGER_KEEPER_DIRECTORY, geteuid())) {
-		options_error(LEDGER_KEEPER_DIRECTORY, "no ledger of this user there");
-		return OPTIONS_EXIT_CANNOT;
-	}
-	return advise(&advising, optind < argc ? argv[optind] : newest);
+	ledger = ledger_search_meant(newest, ledger);
+	return ledger != NULL ? advise(&advising, ledger) : OPTIONS_EXIT_CANNOT;
 }

@@ -63,7 +63,8 @@ static const struct option check_options[] = {
 	OPTIONS_COMMON,
 	{NULL, 0, NULL, 0}};
 
-static bool take_option(int option, struct report_command_request *request) {
+static bool take_option(void *context, int option) {
+	struct report_command_request *request = context;
 	if (gate_command_is_option(option))
 		return gate_command_take(request->gate, option, optarg);
 	switch (option) {
@@ -142,6 +143,8 @@ static int check_newest_or(struct report_command_request *request, const char *p
 	return request->ledger_path != NULL ? check(request) : OPTIONS_EXIT_CANNOT;
 }
 
+static const struct options_syntax syntax = {"+:o:hV", check_options, help, take_option};
+
 int cmd_check(int argc, char **argv) {
 	char newest[PATH_MAX];
 	struct judge_options judge_options = {0};
@@ -150,20 +153,13 @@ int cmd_check(int argc, char **argv) {
 						 .settings = report_settings_standard(),
 						 .judge = &judge_options,
 						 .gate = &gate};
-	int option;
-	while ((option = options_next(argc, argv, "+:o:hV", check_options)) != -1) {
-		if (option == OPTIONS_HELP)
-			return options_print_help(help);
-		if (option == OPTIONS_VERSION)
-			return options_print_version();
-		if (!take_option(option, &request))
-			return OPTIONS_EXIT_USAGE;
-	}
-	if (argc - optind > 1) {
-		options_error(argv[optind + 1], "one LEDGER at most");
+	const char *ledger;
+	int code;
+	if (!options_parse(&syntax, &request, argc, argv, &code))
+		return code;
+	if (!options_take_ledger(argc, argv, &ledger))
 		return OPTIONS_EXIT_USAGE;
-	}
-	int code = check_newest_or(&request, optind < argc ? argv[optind] : NULL, newest);
+	code = check_newest_or(&request, ledger, newest);
 	judge_options_release(&judge_options);
 	gate_command_release(&gate);
 	return code;

@@ -54,7 +54,8 @@ static bool take_format(struct plan *plan, const char *name) {
 	return false;
 }
 
-static bool take_option(struct plan *plan, int option) {
+static bool take_option(void *context, int option) {
+	struct plan *plan = context;
 	switch (option) {
 	case OPTION_BASE:
 		plan->base[plan->base_count++] = optarg;
@@ -136,21 +137,15 @@ static int compare(const struct plan *plan, struct arena *arena) {
 	return diff.is_worse ? OPTIONS_EXIT_GATE : OPTIONS_EXIT_OK;
 }
 
+static const struct options_syntax syntax = {"+:o:hV", diff_options, help, take_option};
+
 int cmd_diff(int argc, char **argv) {
 	struct arena arena = {NULL};
 	struct plan plan = {.base = arena_array(&arena, (size_t)argc, sizeof(char *))};
-	int code = OPTIONS_EXIT_USAGE;
-	int option;
-	while ((option = options_next(argc, argv, "+:o:hV", diff_options)) != -1) {
-		if (option == OPTIONS_HELP || option == OPTIONS_VERSION || !take_option(&plan, option))
-			break;
-	}
-	if (option == OPTIONS_HELP)
-		code = options_print_help(help);
-	else if (option == OPTIONS_VERSION)
-		code = options_print_version();
-	else if (option == -1 && split_operands(&plan, argv + optind, (size_t)(argc - optind)))
-		code = compare(&plan, &arena);
+	int code;
+	if (options_parse(&syntax, &plan, argc, argv, &code))
+		code = split_operands(&plan, argv + optind, (size_t)(argc - optind)) ? compare(&plan, &arena)
+										     : OPTIONS_EXIT_USAGE;
 	arena_release(&arena);
 	return code;
 }

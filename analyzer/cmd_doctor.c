@@ -67,15 +67,12 @@ static int doctor(const char *const *words) {
 	return is_promising ? OPTIONS_EXIT_OK : OPTIONS_EXIT_CANNOT;
 }
 
+static const struct options_syntax syntax = {"+:hV", doctor_options, help, NULL};
+
 int cmd_doctor(int argc, char **argv) {
-	int option;
-	while ((option = options_next(argc, argv, "+:hV", doctor_options)) != -1) {
-		if (option == OPTIONS_HELP)
-			return options_print_help(help);
-		if (option == OPTIONS_VERSION)
-			return options_print_version();
-		return OPTIONS_EXIT_USAGE;
-	}
+	int code;
+	if (!options_parse(&syntax, NULL, argc, argv, &code))
+		return code;
 	if (optind == argc) {
 		options_error("doctor", "no COMMAND, see pqlease doctor --help");
 		return OPTIONS_EXIT_USAGE;

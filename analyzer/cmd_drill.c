@@ -91,7 +91,8 @@ static bool parse_delay(struct plan *plan, const char *value) {
 	return false;
 }
 
-static bool take_option(struct plan *plan, int option) {
+static bool take_option(void *context, int option) {
+	struct plan *plan = context;
 	switch (option) {
 	case OPTION_WAVES:
 		return parse_count("--waves", optarg, RUNS_MAX, &plan->waves);
@@ -381,17 +382,13 @@ static int drill(struct plan *plan) {
 	return code;
 }
 
+static const struct options_syntax syntax = {"+:o:hV", drill_options, help, take_option};
+
 int cmd_drill(int argc, char **argv) {
 	struct plan plan = {.waves = WAVES_DEFAULT, .parallel = 1};
-	int option;
-	while ((option = options_next(argc, argv, "+:o:hV", drill_options)) != -1) {
-		if (option == OPTIONS_HELP)
-			return options_print_help(help);
-		if (option == OPTIONS_VERSION)
-			return options_print_version();
-		if (!take_option(&plan, option))
-			return OPTIONS_EXIT_USAGE;
-	}
+	int code;
+	if (!options_parse(&syntax, &plan, argc, argv, &code))
+		return code;
 	if (optind == argc) {
 		options_error("drill", "no COMMAND, see pqlease drill --help");
 		return OPTIONS_EXIT_USAGE;

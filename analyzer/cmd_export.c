@@ -46,7 +46,8 @@ struct plan {
 	struct report_settings settings;
 };
 
-static bool take_option(struct plan *plan, int option) {
+static bool take_option(void *context, int option) {
+	struct plan *plan = context;
 	if (option == 'o')
 		plan->output_path = optarg;
 	if (option == OPTION_LIMIT)
@@ -109,25 +110,20 @@ static int export_ledger(struct plan *plan) {
 	return code;
 }
 
+static const struct options_syntax syntax = {"+:o:hV", export_options, help, take_option};
+
 int cmd_export(int argc, char **argv) {
 	struct plan plan = {.settings = report_settings_standard()};
-	int option;
-	while ((option = options_next(argc, argv, "+:o:hV", export_options)) != -1) {
-		if (option == OPTIONS_HELP)
-			return options_print_help(help);
-		if (option == OPTIONS_VERSION)
-			return options_print_version();
-		if (!take_option(&plan, option))
-			return OPTIONS_EXIT_USAGE;
-	}
+	const char *ledger;
+	int code;
+	if (!options_parse(&syntax, &plan, argc, argv, &code))
+		return code;
 	if (plan.function == NULL) {
 		options_error("--format", "needed: one of %s", export_names());
 		return OPTIONS_EXIT_USAGE;
 	}
-	if (argc - optind > 1) {
-		options_error(argv[optind + 1], "one LEDGER at most");
+	if (!options_take_ledger(argc, argv, &ledger))
 		return OPTIONS_EXIT_USAGE;
-	}
-	plan.ledger_path = argv[optind];
+	plan.ledger_path = ledger;
 	return export_ledger(&plan);
 }

@@ -94,36 +94,44 @@ static void prune(const struct ledger_search_list *listing) {
 
 enum { OPTION_PRUNE = OPTIONS_LONG_ONLY, OPTION_DIRECTORY };
 
+static const struct option ls_options[] = {{"prune", no_argument, NULL, OPTION_PRUNE},
+					   {"dir", required_argument, NULL, OPTION_DIRECTORY},
+					   OPTIONS_COMMON,
+					   {NULL, 0, NULL, 0}};
+
+struct request {
+	const char *directory;
+	bool is_pruning;
+};
+
+static bool take_option(void *context, int option) {
+	struct request *request = context;
+	if (option == OPTION_PRUNE)
+		request->is_pruning = true;
+	else if (option == OPTION_DIRECTORY)
+		request->directory = optarg;
+	else
+		return false;
+	return true;
+}
+
+static const struct options_syntax syntax = {"+:hV", ls_options, help, take_option};
+
 int cmd_ls(int argc, char **argv) {
-	static const struct option ls_options[] = {{"prune", no_argument, NULL, OPTION_PRUNE},
-						   {"dir", required_argument, NULL, OPTION_DIRECTORY},
-						   OPTIONS_COMMON,
-						   {NULL, 0, NULL, 0}};
-	const char *directory = LEDGER_KEEPER_DIRECTORY;
+	struct request request = {.directory = LEDGER_KEEPER_DIRECTORY};
 	struct ledger_search_list listing;
-	bool is_pruning = false;
-	int option;
-	while ((option = options_next(argc, argv, "+:hV", ls_options)) != -1) {
-		if (option == OPTIONS_HELP)
-			return options_print_help(help);
-		if (option == OPTIONS_VERSION)
-			return options_print_version();
-		if (option == OPTION_PRUNE)
-			is_pruning = true;
-		else if (option == OPTION_DIRECTORY)
-			directory = optarg;
-		else
-			return OPTIONS_EXIT_USAGE;
-	}
+	int code;
+	if (!options_parse(&syntax, &request, argc, argv, &code))
+		return code;
 	if (optind < argc) {
 		options_error(argv[optind], "ls takes no operands; see --dir");
 		return OPTIONS_EXIT_USAGE;
 	}
-	if (!ledger_search_all(&listing, directory, getuid())) {
-		options_error(directory, "%s", strerror(errno));
+	if (!ledger_search_all(&listing, request.directory, getuid())) {
+		options_error(request.directory, "%s", strerror(errno));
 		return OPTIONS_EXIT_CANNOT;
 	}
-	if (is_pruning)
+	if (request.is_pruning)
 		prune(&listing);
 	else
 		print_listing(&listing);

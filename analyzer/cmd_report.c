@@ -36,10 +36,18 @@ static const struct option report_options[] = {{"format", required_argument, NUL
 					       OPTIONS_COMMON,
 					       {NULL, 0, NULL, 0}};
 
-static bool take_option(int option, struct report_command_request *request, struct gate_command *gate) {
+/* What is asked for. The gate is here for its configuration: a report judges nothing. */
+struct reporting {
+	struct report_command_request request;
+	struct gate_command gate;
+};
+
+static bool take_option(void *context, int option) {
+	struct reporting *reporting = context;
+	struct report_command_request *request = &reporting->request;
 	switch (option) {
 	case GATE_OPTION_CONFIG:
-		return gate_command_take(gate, option, optarg);
+		return gate_command_take(&reporting->gate, option, optarg);
 	case OPTION_FORMAT:
 		return report_outputs_parse_format("--format", optarg, &request->format);
 	case 'o':
@@ -57,39 +65,34 @@ static bool take_option(int option, struct report_command_request *request, stru
 	}
 }
 
-static int report(struct report_command_request request, const char *ledger_path, struct gate_command *gate) {
+static const struct options_syntax syntax = {"+:o:hV", report_options, help, take_option};
+
+static int report(struct reporting *reporting, const char *ledger_path) {
+	struct report_command_request *request = &reporting->request;
 	char newest[PATH_MAX];
-	int code = gate_command_configure(gate, &request.settings);
+	int code = gate_command_configure(&reporting->gate, &request->settings);
 	if (code != OPTIONS_EXIT_OK)
 		return code;
-	request.ledger_path = ledger_search_meant(newest, ledger_path);
-	if (request.ledger_path == NULL)
+	request->ledger_path = ledger_search_meant(newest, ledger_path);
+	if (request->ledger_path == NULL)
 		return OPTIONS_EXIT_CANNOT;
-	code = report_command_write(&request, NULL);
-	judge_options_release(request.judge);
-	gate_command_release(gate);
+	code = report_command_write(request, NULL);
+	judge_options_release(request->judge);
+	gate_command_release(&reporting->gate);
 	return code;
 }
 
 int cmd_report(int argc, char **argv) {
 	struct judge_options judge = {0};
-	struct gate_command gate = {0}; /* for its configuration: a report judges nothing */
-	struct report_command_request request = {.format = RENDER_TEXT,
-						 .stream = stdout,
-						 .settings = report_settings_standard(),
-						 .judge = &judge};
-	int option;
-	while ((option = options_next(argc, argv, "+:o:hV", report_options)) != -1) {
-		if (option == OPTIONS_HELP)
-			return options_print_help(help);
-		if (option == OPTIONS_VERSION)
-			return options_print_version();
-		if (!take_option(option, &request, &gate))
-			return OPTIONS_EXIT_USAGE;
-	}
-	if (argc - optind > 1) {
-		options_error(argv[optind + 1], "one LEDGER at most");
+	struct reporting reporting = {.request = {.format = RENDER_TEXT,
+						  .stream = stdout,
+						  .settings = report_settings_standard(),
+						  .judge = &judge}};
+	const char *ledger;
+	int code;
+	if (!options_parse(&syntax, &reporting, argc, argv, &code))
+		return code;
+	if (!options_take_ledger(argc, argv, &ledger))
 		return OPTIONS_EXIT_USAGE;
-	}
-	return report(request, optind < argc ? argv[optind] : NULL, &gate);
+	return report(&reporting, ledger);
 }

@@ -89,7 +89,8 @@ static bool parse_report(struct run_plan *plan, const char *value) {
 	return plan->is_silent || report_outputs_parse_format("--report", value, &plan->format);
 }
 
-static bool take_option(struct run_plan *plan, int option) {
+static bool take_option(void *context, int option) {
+	struct run_plan *plan = context;
 	switch (option) {
 	case 'o':
 		plan->ledger_path = optarg;
@@ -328,17 +329,13 @@ static int run(struct run_plan *plan) {
 	return status;
 }
 
+static const struct options_syntax syntax = {"+:o:hV", run_options, help, take_option};
+
 int cmd_run(int argc, char **argv) {
 	struct run_plan plan = {.format = RENDER_TEXT, .settings = report_settings_standard()};
-	int option;
-	while ((option = options_next(argc, argv, "+:o:hV", run_options)) != -1) {
-		if (option == OPTIONS_HELP)
-			return options_print_help(help);
-		if (option == OPTIONS_VERSION)
-			return options_print_version();
-		if (!take_option(&plan, option))
-			return OPTIONS_EXIT_USAGE;
-	}
+	int code;
+	if (!options_parse(&syntax, &plan, argc, argv, &code))
+		return code;
 	if (optind == argc) {
 		options_error("run", "no COMMAND, see pqlease run --help");
 		return OPTIONS_EXIT_USAGE;

@@ -50,7 +50,8 @@ struct request {
 	size_t host_count;
 };
 
-static bool take_option(int option, struct request *request) {
+static bool take_option(void *context, int option) {
+	struct request *request = context;
 	switch (option) {
 	case OPTION_LISTEN:
 		request->listen = optarg;
@@ -117,17 +118,13 @@ static int serve(const struct request *request, const char *const *paths, size_t
 	return OPTIONS_EXIT_OK;
 }
 
+static const struct options_syntax syntax = {"+:hV", serve_options, help, take_option};
+
 int cmd_serve(int argc, char **argv) {
 	struct request request = {.listen = "127.0.0.1:9187"};
-	int option;
-	while ((option = options_next(argc, argv, "+:hV", serve_options)) != -1) {
-		if (option == OPTIONS_HELP)
-			return options_print_help(help);
-		if (option == OPTIONS_VERSION)
-			return options_print_version();
-		if (!take_option(option, &request))
-			return OPTIONS_EXIT_USAGE;
-	}
+	int code;
+	if (!options_parse(&syntax, &request, argc, argv, &code))
+		return code;
 	size_t path_count = (size_t)(argc - optind);
 	if ((path_count == 0) == (request.directory == NULL) || path_count > FLEET_RUNS_MAX) {
 		options_error("serve",
@@ -137,7 +134,7 @@ int cmd_serve(int argc, char **argv) {
 		return OPTIONS_EXIT_USAGE;
 	}
 	const char *const *paths = (const char *const *)(argv + optind);
-	int code = live_options_settle(&request.live);
+	code = live_options_settle(&request.live);
 	if (code == OPTIONS_EXIT_OK)
 		code = check_request(&request, paths, path_count) ? serve(&request, paths, path_count)
 								  : OPTIONS_EXIT_CANNOT;

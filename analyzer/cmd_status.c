@@ -170,7 +170,6 @@ static bool is_still_running(struct watch *watch) {
 
 /* One at a time, and not more often than asked for: a status that flickers must not start a storm. */
 static void run_command(struct watch *watch, const char *pool, const char *status, const char *message) {
-	extern char **environ;
 	uint64_t now_ns = instant_monotonic_ns();
 	if (watch->request->command == NULL || is_still_running(watch) || now_ns < watch->command_due_ns)
 		return;
@@ -248,7 +247,8 @@ static bool take_seconds(const char *option, const char *text, double *seconds) 
 	return false;
 }
 
-static bool take_option(int option, struct request *request) {
+static bool take_option(void *context, int option) {
+	struct request *request = context;
 	switch (option) {
 	case OPTION_JSON:
 		request->is_json = true;
@@ -283,30 +283,25 @@ static enum status_exit show(const struct request *request, const char *path) {
 	return code;
 }
 
+static const struct options_syntax syntax = {"+:hV", status_options, help, take_option};
+
 int cmd_status(int argc, char **argv) {
 	struct request request = {.command_every_seconds = 60};
 	char newest[PATH_MAX];
-	int option;
-	while ((option = options_next(argc, argv, "+:hV", status_options)) != -1) {
-		if (option == OPTIONS_HELP)
-			return options_print_help(help);
-		if (option == OPTIONS_VERSION)
-			return options_print_version();
-		if (!take_option(option, &request))
-			return OPTIONS_EXIT_USAGE;
-	}
-	if (argc - optind > 1) {
-		options_error(argv[optind + 1], "one LEDGER at most");
+	const char *ledger;
+	int code;
+	if (!options_parse(&syntax, &request, argc, argv, &code))
+		return code;
+	if (!options_take_ledger(argc, argv, &ledger))
 		return OPTIONS_EXIT_USAGE;
-	}
 	if (!check_request(&request))
 		return OPTIONS_EXIT_USAGE;
-	enum status_exit code = STATUS_UNKNOWN;
+	code = STATUS_UNKNOWN;
 	const char *path = live_options_settle(&request.live) == OPTIONS_EXIT_OK
-		? ledger_search_meant(newest, optind < argc ? argv[optind] : NULL)
+		? ledger_search_meant(newest, ledger)
 		: NULL;
 	if (path != NULL)
 		code = show(&request, path);
 	live_options_release(&request.live);
-	return (int)code;
+	return code;
 }

@@ -72,7 +72,7 @@ static bool open_terminal(const struct request *request) {
 	curs_set(0);
 	if (options_use_color(request->color, STDOUT_FILENO) && has_colors() && start_color() == OK) {
 		use_default_colors();
-		for (short style = 0; style < TOP_STYLE_COUNT; style++)
+		for (int style = 0; style < TOP_STYLE_COUNT; style++)
 			init_pair((short)(style + 1), looks[style].foreground, -1);
 	}
 	return true;
@@ -163,7 +163,8 @@ static bool take_interval(const char *text, struct request *request) {
 	return false;
 }
 
-static bool take_option(int option, struct request *request) {
+static bool take_option(void *context, int option) {
+	struct request *request = context;
 	switch (option) {
 	case OPTION_INTERVAL:
 		return take_interval(optarg, request);
@@ -195,28 +196,21 @@ static int top(const struct request *request, const char *path) {
 	return code;
 }
 
+static const struct options_syntax syntax = {"+:hV", top_options, help, take_option};
+
 int cmd_top(int argc, char **argv) {
 	struct request request = {.interval_seconds = 2};
 	char newest[PATH_MAX];
-	int option;
+	const char *ledger;
+	int code;
 	setlocale(LC_CTYPE, "");
 	request.is_ascii = strcmp(nl_langinfo(CODESET), "UTF-8") != 0;
-	while ((option = options_next(argc, argv, "+:hV", top_options)) != -1) {
-		if (option == OPTIONS_HELP)
-			return options_print_help(help);
-		if (option == OPTIONS_VERSION)
-			return options_print_version();
-		if (!take_option(option, &request))
-			return OPTIONS_EXIT_USAGE;
-	}
-	if (argc - optind > 1) {
-		options_error(argv[optind + 1], "one LEDGER at most");
+	if (!options_parse(&syntax, &request, argc, argv, &code))
+		return code;
+	if (!options_take_ledger(argc, argv, &ledger))
 		return OPTIONS_EXIT_USAGE;
-	}
-	int code = live_options_settle(&request.live);
-	const char *path = code == OPTIONS_EXIT_OK
-		? ledger_search_meant(newest, optind < argc ? argv[optind] : NULL)
-		: NULL;
+	code = live_options_settle(&request.live);
+	const char *path = code == OPTIONS_EXIT_OK ? ledger_search_meant(newest, ledger) : NULL;
 	if (path != NULL)
 		code = top(&request, path);
 	else if (code == OPTIONS_EXIT_OK)

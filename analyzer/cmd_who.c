@@ -340,7 +340,8 @@ static int look_up(const struct request *request, const char *path) {
 	return code;
 }
 
-static bool take_option(struct request *request, int option) {
+static bool take_option(void *context, int option) {
+	struct request *request = context;
 	const char *reason = option == OPTION_SERVER ? server_witness_refuse(optarg) : NULL;
 	request->is_json |= option == OPTION_JSON;
 	if (option == OPTION_SERVER)
@@ -364,18 +365,14 @@ static bool parse_pid(const char *text, int32_t *backend_pid) {
 	return true;
 }
 
+static const struct options_syntax syntax = {"+:hV", who_options, help, take_option};
+
 int cmd_who(int argc, char **argv) {
 	char newest[PATH_MAX];
 	struct request request = {0};
-	int option;
-	while ((option = options_next(argc, argv, "+:hV", who_options)) != -1) {
-		if (option == OPTIONS_HELP)
-			return options_print_help(help);
-		if (option == OPTIONS_VERSION)
-			return options_print_version();
-		if (!take_option(&request, option))
-			return OPTIONS_EXIT_USAGE;
-	}
+	int code;
+	if (!options_parse(&syntax, &request, argc, argv, &code))
+		return code;
 	if (argc - optind < 1 || argc - optind > 2) {
 		options_error("who", "one PID, and one LEDGER at most");
 		return OPTIONS_EXIT_USAGE;

@@ -760,7 +760,7 @@ static void read_uses(const struct reading *reading) {
 	uint64_t oldest = used > capacity && capacity > 0 ? used % capacity : 0;
 	model->uses_overwritten = used > capacity ? plausible(used - capacity) : 0;
 	model->uses = arena_array(&model->arena, count, sizeof *model->uses);
-	for (uint64_t i = 0; i < count; i++) {
+	for (uint64_t i = 0; i < count && capacity > 0; i++) {
 		const struct ledger_use *use =
 			ledger_image_unit(&reading->image, LEDGER_USES, (oldest + i) % capacity);
 		if ((use->word & 1) != 0 && use->check == ledger_use_check(use, (use->word >> 1) - capacity))

@@ -70,3 +70,25 @@ bool options_use_color(enum options_color color, int descriptor) {
 		return color == OPTIONS_COLOR_ALWAYS;
 	return (no_color == NULL || *no_color == '\0') && isatty(descriptor) == 1;
 }
+
+bool options_parse(const struct options_syntax *syntax, void *request, int argc, char **argv, int *code) {
+	int option;
+	while ((option = options_next(argc, argv, syntax->short_options, syntax->long_options)) != -1) {
+		bool is_over = option == OPTIONS_HELP || option == OPTIONS_VERSION;
+		if (!is_over && syntax->take != NULL && syntax->take(request, option))
+			continue;
+		*code = option == OPTIONS_HELP      ? options_print_help(syntax->help)
+			: option == OPTIONS_VERSION ? options_print_version()
+						    : OPTIONS_EXIT_USAGE;
+		return false;
+	}
+	return true;
+}
+
+bool options_take_ledger(int argc, char **argv, const char **ledger) {
+	*ledger = optind < argc ? argv[optind] : NULL;
+	if (argc - optind <= 1)
+		return true;
+	options_error(argv[optind + 1], "one LEDGER at most");
+	return false;
+}

@@ -36,6 +36,22 @@ enum { OPTIONS_LONG_ONLY = 256, OPTIONS_HELP = 'h', OPTIONS_VERSION = 'V' };
  * wrong option after its error line was printed: the caller returns OPTIONS_EXIT_USAGE. */
 int options_next(int argc, char **argv, const char *short_options, const struct option *long_options);
 
+/* What a command understands. */
+struct options_syntax {
+	const char *short_options; /* as options_next() */
+	const struct option *long_options;
+	const char *help; /* the whole page */
+	bool (*take)(void *request,
+		     int option); /* false after its line of error; NULL: only the common options */
+};
+
+/* Takes all options into `request`; operands begin at optind then. False when the command is over: help or the version
+ * was printed, or a line of error; `code` is its exit code. */
+bool options_parse(const struct options_syntax *syntax, void *request, int argc, char **argv, int *code);
+
+/* The LEDGER behind the options, NULL if there is none. False after a line of error: there are more words. */
+bool options_take_ledger(int argc, char **argv, const char **ledger);
+
 /* Prints "pqlease: what: why" on stderr as one line; both parts may come from outside. */
 void options_error(const char *what, const char *why_format, ...) __attribute__((format(printf, 2, 3)));
 

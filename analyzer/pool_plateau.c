@@ -26,20 +26,20 @@ struct edge {
 	int change; /* one more taker, or one less */
 };
 
-static struct taker *find_taker(struct taker **takers, struct arena *arena, const struct taker_key *key) {
+static struct taker *find_taker(struct taker **takers, struct arena *arena, struct taker_key key) {
 	struct taker *taker;
-	HASH_FIND(hh, *takers, key, sizeof *key, taker);
+	HASH_FIND(hh, *takers, &key, sizeof key, taker);
 	if (taker != NULL)
 		return taker;
 	taker = arena_new(arena, struct taker);
-	taker->key = *key;
-	HASH_ADD(hh, *takers, key, sizeof *key, taker);
+	taker->key = key;
+	HASH_ADD(hh, *takers, key, sizeof key, taker);
 	return taker;
 }
 
 static void widen(struct taker **takers, struct arena *arena, const struct taker_key *key, uint64_t begun_ns,
 		  uint64_t ended_ns) {
-	struct taker *taker = find_taker(takers, arena, key);
+	struct taker *taker = find_taker(takers, arena, *key);
 	if (taker->first_ns == 0 || begun_ns < taker->first_ns)
 		taker->first_ns = begun_ns;
 	if (ended_ns > taker->last_ns)

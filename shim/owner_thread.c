@@ -83,7 +83,9 @@ static void mark_all(const struct recording *now, int32_t thread, uint64_t now_n
 	uint64_t used = atomic_load_explicit(&section->used, memory_order_relaxed);
 	for (uint64_t number = 0; number < used && number < section->capacity; number++) {
 		struct ledger_lease *lease = ledger_unit(now->ledger, LEDGER_LEASES, number);
-		uint64_t word = lease ? atomic_load_explicit(&lease->word, memory_order_acquire) : 0;
+		if (!lease)
+			continue; /* no space there yet */
+		uint64_t word = atomic_load_explicit(&lease->word, memory_order_acquire);
 		if ((uint32_t)word == now->process + 1 && lease->thread == thread)
 			mark(now->ledger, (uint32_t)number, word, now_ns);
 	}

@@ -83,9 +83,10 @@ static void test_dates(void **state) {
 		int64_t day;
 		assert_false(quantity_parse_date(bad[i], &day));
 	}
-	int64_t first;
-	int64_t second;
-	assert_true(quantity_parse_date("2024-02-29", &first) && quantity_parse_date("2024-03-01", &second));
+	int64_t first = 0;
+	int64_t second = 0;
+	assert_true(quantity_parse_date("2024-02-29", &first));
+	assert_true(quantity_parse_date("2024-03-01", &second));
 	assert_int_equal(1, second - first);
 }
 
