@@ -19,11 +19,9 @@
 #define CALLER __builtin_return_address(0)
 
 static struct instance_binding bind(const void *caller) {
-	int saved_errno = errno;
 	struct instance_binding binding = instance_of_caller(caller);
 	if (!binding.api)
 		process_note(LEDGER_NOTE_UNBOUND_CALLER);
-	errno = saved_errno;
 	return binding;
 }
 

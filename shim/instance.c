@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 #include <elf.h>
+#include <errno.h>
 #include <link.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -247,7 +248,10 @@ struct instance_binding instance_of_caller(const void *caller) {
 		if (atomic_load_explicit(&instances[number].is_ready, memory_order_acquire))
 			return bind_to(number, word >> 15 & 1);
 	}
-	return find(address, generation);
+	int saved_errno = errno;
+	struct instance_binding found = find(address, generation);
+	errno = saved_errno;
+	return found;
 }
 
 bool instance_has_others(void) {

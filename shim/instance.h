@@ -21,7 +21,7 @@ struct instance_binding {
 };
 
 /* `caller` is a return address in the calling object. Cached per address; no lock, no allocation of ours (dlopen
- * with RTLD_NOLOAD may allocate inside the loader at first sight of a caller). Any thread. */
+ * with RTLD_NOLOAD may allocate inside the loader at first sight of a caller). Any thread; errno untouched. */
 struct instance_binding instance_of_caller(const void *caller);
 
 /* The libpq that a function looked up with dlsym belongs to; INSTANCES_MAX if there is no room for another. */

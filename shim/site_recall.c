@@ -39,8 +39,8 @@ struct memory {
 };
 
 static struct memory memories[MEMORIES];
-static __thread struct memory *own;
-static __thread int32_t refused_id; /* the thread that found none free, and asks no more */
+static __thread struct memory *own;      /* NULL: none was free, and this thread asks no more */
+static __thread uint32_t own_generation; /* of the process: a forked child asks for its own */
 static _Atomic uint32_t forgotten;
 
 static uint32_t generation_of(const struct recording *now) {
@@ -72,12 +72,11 @@ static struct memory *find_memory(int32_t id) {
 	return NULL;
 }
 
-static struct memory *own_memory(void) {
-	int32_t id = process_thread_id();
-	if (own && atomic_load_explicit(&own->owner, memory_order_relaxed) == id)
-		return own;
-	own = refused_id == id ? NULL : find_memory(id);
-	refused_id = own ? 0 : id;
+static struct memory *own_memory(const struct recording *now) {
+	if (own_generation != now->generation) {
+		own = find_memory(process_thread_id());
+		own_generation = now->generation;
+	}
 	return own;
 }
 
@@ -154,7 +153,7 @@ struct request {
 static struct request request_of(const struct recording *now, const void *caller, const void *mark,
 				 uint64_t now_ns) {
 	uintptr_t at = (uintptr_t)mark & ~(uintptr_t)7;
-	struct memory *memory = caller && !now->captures_every_use ? own_memory() : NULL;
+	struct memory *memory = caller && !now->captures_every_use ? own_memory(now) : NULL;
 	struct place *place = memory ? place_of(memory, (uintptr_t)caller, at) : NULL;
 	return (struct request){now, caller, at, now_ns, place};
 }
