@@ -1,5 +1,6 @@
 #include "analyzer/report.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #include "analyzer/rules/rule.h"
 #include "analyzer/server_account.h"
 #include "analyzer/site_groups.h"
+#include "analyzer/text.h"
 #include "analyzer/trust.h"
 #include "analyzer/verdict.h"
 
@@ -702,4 +704,17 @@ const struct site_frame *report_application_frame(const struct report_site *site
 	if (site == NULL || site->frames->application == SITE_NO_FRAME)
 		return NULL;
 	return &site->frames->frames[site->frames->application];
+}
+
+const char *report_place_text(struct arena *arena, const struct report *report, int64_t site) {
+	const struct site_frame *frame = report_application_frame(report_find_site(report, site));
+	if (frame == NULL)
+		return NULL;
+	const char *function = frame->function != NULL ? frame->function : "?";
+	if (frame->file != NULL)
+		return arena_text(arena, "%s:%" PRIu32 " in %s", text_basename(frame->file), frame->line,
+				  function);
+	return arena_text(arena, "%s+0x%" PRIx64 " in %s",
+			  frame->module != NULL ? text_basename(frame->module) : "?", frame->offset,
+			  function);
 }

@@ -343,4 +343,7 @@ const struct report_site *report_find_site(const struct report *report, int64_t 
 /* The application frame of a site, NULL if its stack is unknown. */
 const struct site_frame *report_application_frame(const struct report_site *site);
 
+/* "app.py:8 in take", "shop+0x2345 in ?"; NULL if the stack is unknown. Text is raw. */
+const char *report_place_text(struct arena *arena, const struct report *report, int64_t site);
+
 #endif

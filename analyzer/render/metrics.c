@@ -357,16 +357,8 @@ struct place {
 };
 
 static const char *place_text(struct page *page, int64_t site) {
-	const struct site_frame *frame = report_application_frame(report_find_site(page->report, site));
-	if (frame == NULL)
-		return "unknown";
-	const char *function = frame->function != NULL ? frame->function : "?";
-	if (frame->file != NULL)
-		return arena_text(&page->arena, "%s:%" PRIu32 " in %s", text_basename(frame->file),
-				  frame->line, function);
-	return arena_text(&page->arena, "%s+0x%" PRIx64 " in %s",
-			  frame->module != NULL ? text_basename(frame->module) : "?", frame->offset,
-			  function);
+	const char *text = report_place_text(&page->arena, page->report, site);
+	return text != NULL ? text : "unknown";
 }
 
 static void write_place(struct page *page, const struct place *place, const char *location) {

@@ -185,16 +185,8 @@ struct rows {
 };
 
 static const char *place_of(struct top_page *page, const struct report *report, int64_t site) {
-	const struct site_frame *frame = report_application_frame(report_find_site(report, site));
-	if (frame == NULL)
-		return "(no stack)";
-	const char *function = frame->function != NULL ? frame->function : "?";
-	if (frame->file != NULL)
-		return arena_text(&page->arena, "%s:%" PRIu32 " in %s", text_basename(frame->file),
-				  frame->line, function);
-	return arena_text(&page->arena, "%s+0x%" PRIx64 " in %s",
-			  frame->module != NULL ? text_basename(frame->module) : "?", frame->offset,
-			  function);
+	const char *text = report_place_text(&page->arena, report, site);
+	return text != NULL ? text : "(no stack)";
 }
 
 static bool is_used(const struct report_lease *lease) {
