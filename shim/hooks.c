@@ -29,9 +29,11 @@ static struct instance_binding bind(const void *caller) {
 static struct instance_binding bind_conn(const void *caller, const PGconn *conn) {
 	struct instance_binding binding = bind(caller);
 	uint32_t instance;
-	if (!binding.is_internal && instance_has_others() && lease_instance(conn, &instance) &&
-	    instance_api(instance))
-		binding.api = instance_api(instance);
+	if (binding.is_internal || !instance_has_others() || !lease_instance(conn, &instance))
+		return binding;
+	const struct libpq_api *own = instance_api(instance);
+	if (own)
+		binding.api = own;
 	return binding;
 }
 

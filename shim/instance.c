@@ -158,6 +158,29 @@ static bool resolve(struct instance *instance, const struct link_map *caller) {
 	return libpq && describe(instance, libpq, is_behind_wrapper(libpq));
 }
 
+static bool is_loaded(const struct instance *instance) {
+	struct dl_find_object found;
+	return loader_find((const void *)instance->start, &found) && found.dlfo_link_map == instance->libpq &&
+		(uintptr_t)found.dlfo_map_start == instance->start;
+}
+
+/* When all are taken, the place of a libpq that was unloaded: nobody can be calling it. INSTANCES_MAX if there is none. */
+static uint32_t take_place(uint32_t count) {
+	if (count < INSTANCES_MAX) {
+		uint32_t number = atomic_fetch_add(&instance_count, 1);
+		if (number < INSTANCES_MAX)
+			return number;
+	}
+	for (uint32_t i = 0; i < INSTANCES_MAX; i++) {
+		bool is_ready = true;
+		if (atomic_load_explicit(&instances[i].is_ready, memory_order_acquire) &&
+		    !is_loaded(&instances[i]) &&
+		    atomic_compare_exchange_strong(&instances[i].is_ready, &is_ready, false))
+			return i;
+	}
+	return INSTANCES_MAX;
+}
+
 /* The candidate is stored if no equal one is known; threads that race may store it twice, which is harmless. */
 static uint32_t remember(const struct instance *candidate) {
 	uint32_t count = atomic_load_explicit(&instance_count, memory_order_acquire);
@@ -166,9 +189,7 @@ static uint32_t remember(const struct instance *candidate) {
 		    instances[i].libpq == candidate->libpq && instances[i].start == candidate->start &&
 		    memcmp(&instances[i].api, &candidate->api, sizeof candidate->api) == 0)
 			return i;
-	if (count >= INSTANCES_MAX)
-		return INSTANCES_MAX;
-	uint32_t number = atomic_fetch_add(&instance_count, 1);
+	uint32_t number = take_place(count);
 	if (number >= INSTANCES_MAX)
 		return INSTANCES_MAX;
 	struct instance *instance = &instances[number];
@@ -260,7 +281,8 @@ bool instance_has_others(void) {
 
 const struct libpq_api *instance_api(uint32_t instance) {
 	return instance < INSTANCES_MAX &&
-			atomic_load_explicit(&instances[instance].is_ready, memory_order_acquire)
+			atomic_load_explicit(&instances[instance].is_ready, memory_order_acquire) &&
+			is_loaded(&instances[instance])
 		? &instances[instance].api
 		: NULL;
 }

@@ -34,7 +34,7 @@ extern __thread uint32_t instance_named_by_thunk __attribute__((visibility("hidd
 /* Whether more than one libpq, or way to reach it, was seen. */
 bool instance_has_others(void);
 
-/* The functions of an instance seen before. */
+/* The functions of an instance seen before; NULL when it has been unloaded. */
 const struct libpq_api *instance_api(uint32_t instance);
 
 /* Forgets which caller is bound to what: before a library is unloaded. */

@@ -368,7 +368,7 @@ static bool find_held(struct ledger_slot *slot, const void *conn) {
 bool lease_instance(const void *conn, uint32_t *instance) {
 	struct conn_entry entry = conn_table_find(conn);
 	*instance = entry.instance;
-	return entry.state == CONN_HELD;
+	return entry.state == CONN_HELD || entry.state == CONN_BORROWED;
 }
 
 void lease_is_cancel_handle(const void *handle) {

@@ -155,6 +155,27 @@ def leaks_in_libraries_that_were_unloaded():
     check_nothing_lost(parsed)
 
 
+def check_reloaded(*how):
+    db = cluster.fresh_database()
+    run = same_behaviour([fixture("reload_libpq"), "40", *how], db=db).check_status(0)
+    parsed = run.report()
+    check_server_agrees(parsed, db, abandoned=0)
+    check_equal([], findings_of(parsed, "never-finished"), "never finished")
+    check_nothing_lost(parsed)
+
+
+@test
+def libpq_is_loaded_again_and_again():
+    """Each time at another address: more often than there are places for libraries that are there at once."""
+    check_reloaded("early")
+
+
+@test
+def connections_outlive_their_libpq():
+    """And are finished by the next one, which is the same but lies elsewhere."""
+    check_reloaded()
+
+
 @test
 def leak_under_pqlease_run():
     """The text report comes on stderr when the program ends, with the line; the status is the program's."""
