@@ -523,13 +523,16 @@ bool lease_use_end(struct use_call *call, enum use_status status) {
 	return use_leave(call, status);
 }
 
-/* A pooler lets connect at once, and refuses when the first command has waited in vain. */
+/* A pooler lets connect at once, and refuses when the first command has waited in vain: it closes the session then, and no
+ * server went away. */
 void lease_use_broken(const struct use_call *call, const struct lease_facts *facts) {
 	const struct ledger_lease *lease = ledger_slot_lease(&call->slot);
 	struct ledger_account account = {call->slot.ledger, lease->pool, lease->last_use_site};
 	uint64_t now_ns = ledger_now_ns();
-	if (!failure_is_exhaustion((enum failure_reason)facts->failure))
+	if (!failure_is_exhaustion((enum failure_reason)facts->failure)) {
+		ledger_add_misuse(&account, LEDGER_SERVER_CLOSED, LEDGER_FINDING_SERVER_CLOSED, now_ns);
 		return;
+	}
 	ledger_add_failure(account.ledger, facts->failure, now_ns);
 	ledger_snapshot_take(&account, process_of(&call->slot), facts->failure, now_ns);
 }

@@ -478,8 +478,10 @@ enum ledger_lease_flag {
 	LEDGER_LEASE_BROKEN = 1u << 12,        /* the server ended the session, or the network did */
 	LEDGER_LEASE_LEFT_ORPHANED = 1u << 14, /* with LEFT: as LEDGER_LEFT_ORPHANED, else LEDGER_LEFT_OPEN */
 	/* Of struct ledger_use only. */
-	LEDGER_USE_ASSUMED = 1u << 16,  /* as LEDGER_USES_ASSUMED */
-	LEDGER_USE_LEFT = 1u << 17      /* as LEDGER_USES_LEFT */
+	LEDGER_USE_ASSUMED = 1u << 16, /* as LEDGER_USES_ASSUMED */
+	LEDGER_USE_LEFT = 1u << 17,    /* as LEDGER_USES_LEFT */
+	LEDGER_USE_BEGAN_EMPTY =
+		1u << 18 /* its first command was BEGIN, which does no work; of use_flags too */
 #define LEDGER_LEASE_LEFT_HOW_SHIFT 24u /* enum ledger_how_ended of LEDGER_LEASE_LEFT */
 #define LEDGER_LEASE_USE_FLAGS                                                                    \
 	(LEDGER_LEASE_DEDICATED | LEDGER_LEASE_IN_TRANSACTION | LEDGER_LEASE_TRANSACTION_FAILED | \

@@ -162,7 +162,8 @@ void ledger_use_fold(struct ledger_slot *slot, uint64_t ended_ns) {
 	}
 	uint32_t flags = load(&lease->use_flags) &
 		~(uint32_t)(LEDGER_LEASE_IN_USE | LEDGER_LEASE_IN_USE_RUN | LEDGER_LEASE_ACTIVE |
-			    LEDGER_LEASE_IN_TRANSACTION | LEDGER_LEASE_TRANSACTION_FAILED);
+			    LEDGER_LEASE_IN_TRANSACTION | LEDGER_LEASE_TRANSACTION_FAILED |
+			    LEDGER_USE_BEGAN_EMPTY);
 	atomic_store_explicit(&lease->use_flags, flags, memory_order_relaxed);
 	struct ledger_account own = {slot->ledger, lease->pool, lease->site};
 	if (lease->idle_ns)

@@ -198,7 +198,9 @@ static void begin_use(struct use_call *call, const struct recording *now, const 
 	add32(&lease->uses, 1);
 	put(&lease->use_begun_ns, call->begun_ns);
 	struct ledger_account account = use_account(slot);
-	change_flags(lease, LEDGER_USE_ASSUMED | LEDGER_LEASE_IN_USE | LEDGER_LEASE_IN_USE_RUN,
+	change_flags(lease,
+		     LEDGER_USE_ASSUMED | LEDGER_USE_BEGAN_EMPTY | LEDGER_LEASE_IN_USE |
+			     LEDGER_LEASE_IN_USE_RUN,
 		     ledger_add_in_use(&account) | (is_assumed ? LEDGER_USE_ASSUMED : 0));
 	if (is_assumed)
 		process_note(LEDGER_NOTE_USES_ASSUMED);
@@ -219,6 +221,8 @@ static void note_statement(struct ledger_lease *lease, enum statement statement)
 	put32(&lease->statement_kind, (uint32_t)statement);
 	if (get32(&lease->use_statement) <= STATEMENT_BEGIN)
 		put32(&lease->use_statement, (uint32_t)statement);
+	if (statement == STATEMENT_BEGIN && get32(&lease->use_commands) == 0)
+		change_flags(lease, 0, LEDGER_USE_BEGAN_EMPTY);
 	if (statement == STATEMENT_LISTEN || statement == STATEMENT_START_REPLICATION)
 		change_flags(lease, 0, LEDGER_LEASE_DEDICATED);
 	else if (statement == STATEMENT_UNLISTEN)
@@ -266,7 +270,7 @@ static void end_use(const struct ledger_slot *slot, uint64_t now_ns) {
 	struct ledger_account account = use_account(slot);
 	put(&lease->use_begun_ns, 0);
 	ledger_take_in_use(&account, use.flags);
-	change_flags(lease, LEDGER_LEASE_IN_USE | LEDGER_LEASE_IN_USE_RUN, 0);
+	change_flags(lease, LEDGER_LEASE_IN_USE | LEDGER_LEASE_IN_USE_RUN | LEDGER_USE_BEGAN_EMPTY, 0);
 	if (is_short(lease, &use)) {
 		ledger_batch_add(lease, &use);
 		if (get32(&lease->batch_count) < LEDGER_BATCH_USES)
@@ -305,12 +309,6 @@ static uint32_t flags_of(enum use_status status) {
 	}
 }
 
-static bool count_broken(const struct ledger_slot *slot, uint64_t now_ns) {
-	struct ledger_account account = use_account(slot);
-	ledger_add_misuse(&account, LEDGER_SERVER_CLOSED, LEDGER_FINDING_SERVER_CLOSED, now_ns);
-	return true;
-}
-
 /* The command that was in flight has ended: all its results are consumed, or the session is broken. */
 static bool settle(const struct ledger_slot *slot, enum use_status status) {
 	struct ledger_lease *lease = ledger_slot_lease(slot);
@@ -322,10 +320,9 @@ static bool settle(const struct ledger_slot *slot, enum use_status status) {
 		     LEDGER_LEASE_ACTIVE | LEDGER_LEASE_IN_TRANSACTION | LEDGER_LEASE_TRANSACTION_FAILED,
 		     flags_of(status));
 	follow_transaction(slot, is_in_transaction);
-	bool is_broken_now = status == USE_BROKEN && !was_broken && count_broken(slot, now_ns);
 	if (!is_in_transaction)
 		end_use(slot, now_ns);
-	return is_broken_now;
+	return status == USE_BROKEN && !was_broken;
 }
 
 bool use_leave(struct use_call *call, enum use_status status) {

@@ -276,9 +276,13 @@ static void test_a_reset_ends_the_use(void **state) {
 static void test_a_broken_session_is_counted_once(void **state) {
 	(void)state;
 	const void *conn = open_lease();
+	struct lease_facts facts = {.outcome = LEASE_FAILED, .failure = FAILURE_SERVER_CLOSED};
+	struct use_call use;
 	remember();
 	exec(conn, "select", USE_IDLE);
-	assert_true(call(conn, USE_COMMAND, "select", USE_BROKEN));
+	lease_use_begin(&use, conn, USE_COMMAND, "select", NULL);
+	assert_true(lease_use_end(&use, USE_BROKEN));
+	lease_use_broken(&use, &facts);
 	assert_false(call(conn, USE_COMMAND, "select", USE_BROKEN));
 	assert_int_equal(1, more(LEDGER_SERVER_CLOSED));
 	assert_true(lease_of(conn)->use_flags & LEDGER_LEASE_BROKEN);
@@ -311,10 +315,12 @@ static void test_a_pooler_that_had_no_server_is_a_failure(void **state) {
 	uint64_t snapshots = ledger->section[LEDGER_SNAPSHOTS].used;
 	struct use_call use;
 	ledger->last_snapshot_ns = 0;
+	remember();
 	lease_use_begin(&use, conn, USE_COMMAND, "begin", NULL);
 	assert_true(lease_use_end(&use, USE_BROKEN));
 	lease_use_broken(&use, &facts);
 	assert_int_equal(count + 1, failure->count);
+	assert_int_equal(0, more(LEDGER_SERVER_CLOSED)); /* no server went away */
 	assert_int_equal(snapshots + 1, ledger->section[LEDGER_SNAPSHOTS].used);
 	lease_finish(conn, NULL);
 }
