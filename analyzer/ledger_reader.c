@@ -534,11 +534,14 @@ static void read_lease_flags(uint32_t flags, struct model_lease *to) {
 	to->is_in_transaction = flags & LEDGER_LEASE_IN_TRANSACTION;
 	to->is_transaction_failed = flags & LEDGER_LEASE_TRANSACTION_FAILED;
 	to->is_broken = flags & LEDGER_LEASE_BROKEN;
+	to->is_begun_empty = flags & LEDGER_USE_BEGAN_EMPTY;
 }
 
 static void read_lease_uses(const struct ledger_lease *from, struct model_lease *to) {
 	to->uses = from->uses;
 	to->commands = from->commands;
+	to->use_commands = from->use_commands;
+	to->use_first_command_ns = from->use_first_command_ns;
 	to->use_begun_ns = from->use_begun_ns;
 	to->is_in_use = from->use_begun_ns != 0;
 	to->use_thread = from->use_thread;
@@ -594,7 +597,8 @@ static void read_lease(const struct reading *reading, const struct ledger_lease 
 	to->established_ns = from->held_since_ns != 0 ? from->held_since_ns : from->established_ns;
 	to->last_event_ns = from->last_event_ns;
 	to->thread_gone_ns = from->owner_gone_ns;
-	read_lease_flags(from->flags | (from->use_flags & LEDGER_LEASE_USE_FLAGS), to);
+	read_lease_flags(from->flags | (from->use_flags & (LEDGER_LEASE_USE_FLAGS | LEDGER_USE_BEGAN_EMPTY)),
+			 to);
 	read_lease_uses(from, to);
 }
 
@@ -750,6 +754,8 @@ static void read_use(const struct reading *reading, const struct ledger_use *fro
 	to->is_transaction_failed = from->flags & LEDGER_LEASE_TRANSACTION_FAILED;
 	to->is_site_assumed = from->flags & LEDGER_USE_ASSUMED;
 	to->is_left = from->flags & LEDGER_USE_LEFT;
+	to->is_begun_empty = from->flags & LEDGER_USE_BEGAN_EMPTY;
+	to->is_broken = from->flags & LEDGER_LEASE_BROKEN;
 }
 
 static void read_uses(const struct reading *reading) {

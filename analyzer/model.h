@@ -341,6 +341,8 @@ struct model_lease {
 	uint64_t thread_gone_ns; /* when its thread ended, 0: it runs, or nobody saw it end */
 	uint32_t uses;           /* ended ones and the one in progress */
 	uint32_t commands;       /* begun */
+	uint32_t use_commands;   /* of these, in the use in progress */
+	bool is_begun_empty;     /* as struct model_use, of the use in progress */
 	bool is_in_use; /* has a use in progress: active, in a transaction or with results to consume */
 	bool is_broken; /* the server or the network ended the session */
 	uint64_t use_begun_ns;     /* of the use in progress, 0 none */
@@ -353,8 +355,9 @@ struct model_lease {
 	/* Of these, what belongs to the use in progress: the totals have the rest. */
 	uint64_t use_in_query_ns;
 	uint64_t use_idle_in_transaction_ns;
-	uint64_t first_command_ns; /* length of the lease's first command, 0 none */
-	const char *statement;     /* first word of the last command: "SELECT"; "" unknown or other */
+	uint64_t use_first_command_ns; /* as struct model_use, 0: in flight */
+	uint64_t first_command_ns;     /* length of the lease's first command, 0 none */
+	const char *statement;         /* first word of the last command: "SELECT"; "" unknown or other */
 
 	/* Settled after reading. */
 	bool is_owner_gone;
@@ -412,6 +415,8 @@ struct model_use {
 	bool is_transaction_failed;
 	bool is_site_assumed; /* see MODEL_NOTE_USES_ASSUMED */
 	bool is_left;         /* its lease or process ended in the middle of it */
+	bool is_begun_empty;  /* its first command was BEGIN, which does no work */
+	bool is_broken;       /* it ended with the session */
 };
 
 /* Who held a lease when a connection was refused for lack of slots. */

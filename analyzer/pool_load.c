@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "analyzer/pool_plateau.h"
+#include "analyzer/pool_waits.h"
 #include "analyzer/server_witness.h"
 
 /* ---- Capacity ----------------------------------------------------------------------------------- */
@@ -96,12 +97,34 @@ static uint64_t last_refusal_ns(const struct model *model) {
 	return last_ns;
 }
 
-/* Failures are counted by reason and by pool, not by both: a pool without failures was refused nothing. */
-static bool has_refused(const struct model *model, const struct model_pool *pool, double window_ns) {
-	uint64_t last_ns = last_refusal_ns(model);
-	if (last_ns == 0 || pool->totals.counter[MODEL_FAILED] == 0)
+static bool is_within(const struct model *model, uint64_t instant_ns, double window_ns) {
+	if (instant_ns == 0)
 		return false;
-	return !model->run.is_live || (double)(model->run.until_ns - last_ns) <= window_ns;
+	return !model->run.is_live || instant_ns >= model->run.until_ns ||
+		(double)(model->run.until_ns - instant_ns) <= window_ns;
+}
+
+/* A pooler refuses with the first command: no attempt failed, but the moment was kept. */
+static uint64_t last_snapshot_ns(const struct model *model, uint32_t pool) {
+	uint64_t last_ns = 0;
+	for (size_t i = 0; i < model->snapshot_count; i++)
+		if (model->snapshots[i].pool == pool && model->snapshots[i].at_ns > last_ns)
+			last_ns = model->snapshots[i].at_ns;
+	return last_ns;
+}
+
+/* Failures are counted by reason and by pool, not by both: a pool without failed attempts was refused what was
+ * kept in snapshots, if anything. */
+static bool has_refused(const struct model *model, uint32_t pool, double window_ns) {
+	bool has_failed = model->pools[pool].totals.counter[MODEL_FAILED] > 0;
+	return (has_failed && is_within(model, last_refusal_ns(model), window_ns)) ||
+		is_within(model, last_snapshot_ns(model, pool), window_ns);
+}
+
+static bool has_waited(const struct model *model, const struct report_pool *pool,
+		       const struct report_settings *settings) {
+	struct pool_waits waits = pool_waits_long(model, pool, &settings->thresholds);
+	return is_within(model, waits.last_ns, settings->thresholds.utilization_window * 1e9);
 }
 
 /* ---- In use, over time -------------------------------------------------------------------------- */
@@ -142,17 +165,6 @@ static int64_t at_least_zero(int64_t value) {
 	return value > 0 ? value : 0;
 }
 
-/* Who waits inside libpq. A pool's own queue is out of sight: while it has nothing left to give, nobody knows. */
-static int64_t count_waiting(const struct model *model, const struct report_pool *pool) {
-	int64_t connecting = 0;
-	for (size_t i = 0; i < model->lease_count; i++)
-		connecting += model->leases[i].pool == pool->number && !model->leases[i].is_owner_gone &&
-			model->leases[i].state == MODEL_LEASE_CONNECTING;
-	bool is_full = pool->in_use >= pool->open && pool->open > 0 &&
-		(pool->capacity == REPORT_UNKNOWN || pool->in_use >= pool->capacity);
-	return connecting == 0 && is_full ? REPORT_UNKNOWN : connecting;
-}
-
 static void fill_levels(struct report_pool *pool, const struct model *model,
 			const struct report_settings *settings) {
 	bool is_known = pool->in_use != REPORT_UNKNOWN;
@@ -169,12 +181,13 @@ static void fill_levels(struct report_pool *pool, const struct model *model,
 		pool->utilization = level / (double)pool->capacity;
 	}
 	if (is_known && model->run.is_live)
-		pool->waiting = count_waiting(model, pool);
+		pool->waiting = pool_waits_now(model, pool, &settings->thresholds);
 	/* A peak of a moment is no trouble: live, a level counts that has lasted. */
 	double lasting = model->run.is_live && is_known ? fmin(level, pool->mean_in_use) : level;
 	bool is_short = life < window_ns;
 	pool->status = pool_load_status(is_short && model->run.is_live ? level : lasting, pool->capacity,
-					has_refused(model, &model->pools[pool->number], window_ns),
+					has_refused(model, pool->number, window_ns) ||
+						has_waited(model, pool, settings),
 					&settings->thresholds);
 }
 
@@ -308,6 +321,7 @@ void pool_load_fill(struct report *report, const struct model *model,
 		take_inferred(pool, model, takers);
 		if (settings->server != NULL)
 			take_servers(pool, settings->server);
+		pool->is_pooled = pool_waits_is_pooled(model, pool->number);
 		fill_levels(pool, model, settings);
 		pool->share = share_of(report, pool);
 		pool->name = pool_load_name(report, pool);

@@ -296,6 +296,7 @@ static void build_pool(struct building *building, uint32_t number) {
 	pool->connect_time = times_of(&from->totals.time[MODEL_CONNECT_TIME]);
 	pool->hold_time = times_of(&from->totals.time[MODEL_HOLD_TIME]);
 	pool->use_time = use_times_of(building, &from->totals.time[MODEL_USE_TIME]);
+	pool->first_command_time = use_times_of(building, &from->totals.time[MODEL_FIRST_COMMAND_TIME]);
 }
 
 static void build_pools(struct building *building) {

@@ -145,7 +145,7 @@ struct report_pool {
 	int64_t peak_in_use;
 	double mean_in_use; /* from the pool's first event to its last */
 	int64_t idle;       /* open and not in use */
-	int64_t waiting;    /* callers inside libpq; unknown when the run has ended */
+	int64_t waiting;    /* callers inside libpq (pool_waits.h); unknown when the run has ended */
 	int64_t capacity;
 	const char *capacity_source; /* configured, server, inferred */
 	int64_t base_size;
@@ -158,9 +158,12 @@ struct report_pool {
 	const char *name;     /* the role, with the endpoint behind it if the role has several */
 	const char *sentence; /* "Pool 'main': 23% utilized (...)", NULL if its use is not known */
 	uint32_t number;      /* in the model */
+	bool is_pooled;       /* a pooler stands before the server */
 	struct report_times connect_time;
 	struct report_times hold_time;
 	struct report_times use_time;
+	struct report_times
+		first_command_time; /* of each lease; behind a pooler with the wait for the server */
 	const struct histogram *distributions; /* behind the times: enum model_measure; NULL unknown */
 };
 

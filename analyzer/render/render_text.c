@@ -338,6 +338,18 @@ static enum text_page_style style_of_status(const char *status) {
 										   : TEXT_PAGE_PLAIN;
 }
 
+/* A pooler lets connect at once and makes the first command wait. */
+static void print_first_command(struct text_rendering *rendering, const struct report_pool *pool) {
+	struct text_page *page = &rendering->page;
+	const struct report_times *times = &pool->first_command_time;
+	if (!pool->is_pooled || times->count == 0)
+		return;
+	text_page_line(page, TEXT_PAGE_PLAIN, "    ",
+		       "first command behind the pooler, with the wait for a server: p50 %s, p95 %s, max %s",
+		       text_page_seconds(page, times->p50), text_page_seconds(page, times->p95),
+		       text_page_seconds(page, times->max));
+}
+
 static void print_pools(struct text_rendering *rendering) {
 	struct text_page *page = &rendering->page;
 	const struct report *report = rendering->report;
@@ -359,10 +371,12 @@ static void print_pools(struct text_rendering *rendering) {
 			       text_page_seconds(page, pool->hold_time.p95));
 	}
 	print_rest(rendering, limit, report->pool_count);
-	for (size_t i = 0; i < limit; i++)
+	for (size_t i = 0; i < limit; i++) {
 		if (report->pools[i].sentence != NULL)
 			text_page_wrapped(page, style_of_status(report->pools[i].status), "  ", 4,
 					  report->pools[i].sentence);
+		print_first_command(rendering, &report->pools[i]);
+	}
 }
 
 /* ---- Server ------------------------------------------------------------------------------------- */
