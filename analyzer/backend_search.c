@@ -50,6 +50,12 @@ static struct backend_match match_of_ended(const struct model *model, const stru
 		.until_ns = ended->ended_ns};
 }
 
+/* An example of what was done with a lease, which says nothing of its end: the lease itself is a match, too. */
+static bool is_misuse(const struct model_ended *example) {
+	return example->release == MODEL_RELEASE_CONCURRENT_USE ||
+		example->release == MODEL_RELEASE_NESTED_LEASE;
+}
+
 static int compare_matches(const void *a, const void *b) {
 	const struct backend_match *left = a;
 	const struct backend_match *right = b;
@@ -73,7 +79,7 @@ void backend_search(struct backend_matches *found, struct arena *arena, const st
 	for (size_t i = 0; i < model->example_count; i++) {
 		const struct model_ended *example = &model->examples[i];
 		bool is_borrowed = example->release == MODEL_RELEASE_BY_OTHER_PROCESS;
-		if (example->backend_pid == backend_pid)
+		if (example->backend_pid == backend_pid && !is_misuse(example))
 			found->matches[found->count++] = match_of_ended(
 				model, example, is_borrowed ? BACKEND_OTHER_PROCESS : BACKEND_LEFT);
 	}
