@@ -9,9 +9,6 @@
 
 #include "analyzer/rules/rule.h"
 
-/* A start is no trend. What is looked at is the last half of the run, or more. */
-#define SPAN_MIN_NS UINT64_C(5000000000)
-
 static int compare_cells(const void *a, const void *b) {
 	const struct growth_cell *left = a;
 	const struct growth_cell *right = b;
@@ -126,8 +123,9 @@ bool rule_growing(const struct rule_input *input, struct finding *finding) {
 	uint64_t until_ns = run->until_ns > run->created_ns ? run->until_ns - run->created_ns : 0;
 	uint64_t end_ns = find_height(cells, &count, until_ns);
 	unsigned cycles = (unsigned)input->settings->thresholds.growth_cycles;
+	/* What is looked at is the last half of the run, or more. A start is no trend. */
 	if (!growth_judge(&growth, cells, count, end_ns, cycles) ||
-	    growth.end_ns - growth.begin_ns < SPAN_MIN_NS)
+	    (double)(growth.end_ns - growth.begin_ns) / 1e9 < input->settings->thresholds.growth_span)
 		return false;
 	uint64_t cycle_ns = (growth.end_ns - growth.begin_ns) / 4;
 	uint64_t grown = growth.to - growth.from;

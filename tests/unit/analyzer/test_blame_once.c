@@ -335,6 +335,22 @@ static void test_what_grows_is_nothing_else(void **state) {
 	assert_findings("growing 44");
 }
 
+static void test_the_threshold_moves_what_is_a_trend(void **state) {
+	(void)state;
+	begin();
+	settings.thresholds.growth_span = END + 1;
+	for (uint32_t i = 0; i < GROWN; i++)
+		add_lease(TAKER, 20 * i, END - 1);
+	grow();
+	assert_findings("");
+	begin();
+	settings.thresholds.growth_span = END - 60;
+	for (uint32_t i = 0; i < GROWN; i++)
+		add_lease(TAKER, 20 * i, END - 1);
+	grow();
+	assert_findings("growing 44");
+}
+
 static void test_orphans_do_not_grow_as_well(void **state) {
 	(void)state;
 	begin();
@@ -366,6 +382,7 @@ int main(void) {
 		cmocka_unit_test(test_of_a_pool_no_lease_goes_unsaid),
 		cmocka_unit_test(test_what_was_closed_too_late_is_not_unused_as_well),
 		cmocka_unit_test(test_what_grows_is_nothing_else),
+		cmocka_unit_test(test_the_threshold_moves_what_is_a_trend),
 		cmocka_unit_test(test_orphans_do_not_grow_as_well),
 		cmocka_unit_test(test_a_transaction_that_waits_for_long_is_a_fact_and_no_suspicion),
 	};
