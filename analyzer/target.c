@@ -238,8 +238,8 @@ const char *target_explain(const struct target *target, char *text, unsigned siz
 			"uses musl's dynamic loader, which refuses the shim; it is started without it",
 		[TARGET_OTHER_MACHINE] =
 			"is built for another kind of processor than the shim; it is started without it",
-		[TARGET_SANITIZER] = "is built with AddressSanitizer, which refuses preloads; it is started "
-				     "without the shim",
+		[TARGET_SANITIZER] =
+			"is built with AddressSanitizer, which allows no preload; it is started without it",
 	};
 	if (target->obstacle == TARGET_PRELOADABLE)
 		*text = '\0';

@@ -186,9 +186,14 @@ ALERTS = {
 }
 
 
+# A sample; all of them take two minutes and are part of `make evaluate`.
+SAMPLE = os.environ.get("PQLEASE_ALERTS", "leak undersized external healthy").split()
+
+
 @test
 def each_workload_raises_its_alert():
-    for name, (capacity, expected) in ALERTS.items():
+    for name in SAMPLE:
+        capacity, expected = ALERTS[name]
         db = cluster.fresh_database()
         directory = ledger_directory()
         server = Server("--dir", directory, *(("--limit", capacity) if capacity else ()))
