@@ -30,8 +30,8 @@ static const char help[] =
 	"how long callers would have waited with pools of 1, 2, 3... connections. Without LEDGER the newest "
 	"one.\n\n"
 	"  --target TIME    longest wait for 99 % of uses, as 10ms (default), 0.5s or 2s\n"
-	"  --json           for programs\n" JUDGE_OPTIONS_HELP("        ") "  --help           this text\n"
-									   "  --version        the version\n";
+	"  --json           for programs\n" JUDGE_OPTIONS_HELP("    ") "  --help           this text\n"
+								       "  --version        the version\n";
 
 enum { OPTION_TARGET = OPTIONS_LONG_ONLY, OPTION_JSON, SHOWN_SIZES = 12 };
 

@@ -43,9 +43,9 @@ static const char help[] =
 	"  --format=FORMAT           text (default): the verdict; else the whole report, verdict on stderr\n"
 	"  -o FILE                   write that to FILE, whole or not at all, instead of to standard "
 	"output\n" JUDGE_OPTIONS_HELP(
-		"                 ") "  --full                    whole stacks, where the format has them\n"
-				     "  --help                    this text\n"
-				     "  --version                 the version\n" REPORT_OUTPUTS_HELP;
+		"             ") "  --full                    whole stacks, where the format has them\n"
+				 "  --help                    this text\n"
+				 "  --version                 the version\n" REPORT_OUTPUTS_HELP;
 
 enum { OPTION_FORMAT = OPTIONS_LONG_ONLY, OPTION_FULL };
 

@@ -19,11 +19,11 @@ static const char help[] =
 	"  --format=FORMAT  text (default) or another, see below\n"
 	"  -o FILE          write the report to FILE, whole or not at all, instead of to standard "
 	"output\n" JUDGE_OPTIONS_HELP(
-		"        ") "  --config FILE    instead of the pqlease.yaml found here or above\n"
-			    "  --full           whole stacks, all processes and pools, evidence\n"
-			    "  --color=WHEN     auto (default), always or never; NO_COLOR is respected\n"
-			    "  --help           this text\n"
-			    "  --version        the version\n" REPORT_OUTPUTS_HELP;
+		"    ") "  --config FILE    instead of the pqlease.yaml found here or above\n"
+			"  --full           whole stacks, all processes and pools, evidence\n"
+			"  --color=WHEN     auto (default), always or never; NO_COLOR is respected\n"
+			"  --help           this text\n"
+			"  --version        the version\n" REPORT_OUTPUTS_HELP;
 
 enum { OPTION_FORMAT = OPTIONS_LONG_ONLY, OPTION_FULL, OPTION_COLOR };
 

@@ -31,16 +31,16 @@ static const char help[] =
 	"  --role NAME          label the processes of this run\n"
 	"  --report=FORMAT      text (default), another, see below, or none\n"
 	"  --report-file FILE   write the report there instead of to stderr\n" JUDGE_OPTIONS_HELP(
-		"            ") "  --full               whole stacks\n"
-				"  --color=WHEN         auto, always or never\n"
-				"  --config FILE        instead of the pqlease.yaml found here or above\n"
-				"  --check              judge the run when COMMAND has ended: a status of 0 "
-				"becomes 1 if\n"
-				"                       the gate is red, 2 if the run cannot be trusted. "
-				"Takes the gate's\n"
-				"                       options, see pqlease check --help; records into a "
-				"ledger of its own\n"
-				"  --help               this text\n" REPORT_OUTPUTS_HELP;
+		"        ") "  --full               whole stacks\n"
+			    "  --color=WHEN         auto, always or never\n"
+			    "  --config FILE        instead of the pqlease.yaml found here or above\n"
+			    "  --check              judge the run when COMMAND has ended: a status of 0 "
+			    "becomes 1 if\n"
+			    "                       the gate is red, 2 if the run cannot be trusted. "
+			    "Takes the gate's\n"
+			    "                       options, see pqlease check --help; records into a "
+			    "ledger of its own\n"
+			    "  --help               this text\n" REPORT_OUTPUTS_HELP;
 
 struct run_plan {
 	const char *ledger_path; /* as given, or NULL */

@@ -23,11 +23,11 @@ static const char help[] =
 	"Reads ledgers only, opens no connection to a database; ends by SIGINT or SIGTERM.\n\n"
 	"  --listen WHERE     ADDRESS:PORT or the path of a unix socket; 127.0.0.1:9187\n"
 	"  --dir DIR          all ledgers in DIR, as they come and go\n" LIVE_OPTIONS_HELP(
-		"          ") "  --aliases          db_pool_size and the like in /metrics too\n"
-			      "  --allow-host NAME  a name of this machine that clients may use "
-			      "(repeatable)\n"
-			      "  --help             this text\n"
-			      "  --version          the version\n";
+		"      ") "  --aliases          db_pool_size and the like in /metrics too\n"
+			  "  --allow-host NAME  a name of this machine that clients may use "
+			  "(repeatable)\n"
+			  "  --help             this text\n"
+			  "  --version          the version\n";
 
 enum { OPTION_LISTEN = OPTIONS_LONG_ONLY, OPTION_DIRECTORY, OPTION_ALIASES, OPTION_HOST };
 

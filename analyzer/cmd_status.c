@@ -36,8 +36,8 @@ static const char help[] =
 	"  --exec COMMAND   with --watch: run COMMAND by sh when a pool's status changes; it finds\n"
 	"                   PQLEASE_STATUS, PQLEASE_POOL and PQLEASE_MESSAGE in its environment\n"
 	"  --exec-every N   at most once in N seconds (60)\n" LIVE_OPTIONS_HELP(
-		"        ") "  --help           this text\n"
-			    "  --version        the version\n";
+		"    ") "  --help           this text\n"
+			"  --version        the version\n";
 
 enum { OPTION_JSON = OPTIONS_LONG_ONLY, OPTION_WATCH, OPTION_EXEC, OPTION_EXEC_EVERY };
 

@@ -28,11 +28,11 @@ static const char help[] =
 	"Shows a run as it goes: pools, places in the code, open connections, failures. Without LEDGER the\n"
 	"newest run of this user in /dev/shm. h shows the keys, q ends it.\n\n"
 	"  --interval SECONDS  between two looks (2)\n" LIVE_OPTIONS_HELP(
-		"           ") "  --ascii             plain characters only\n"
-			       "  --color=WHEN        auto (default), always or never; NO_COLOR is "
-			       "respected\n"
-			       "  --help              this text\n"
-			       "  --version           the version\n";
+		"       ") "  --ascii             plain characters only\n"
+			   "  --color=WHEN        auto (default), always or never; NO_COLOR is "
+			   "respected\n"
+			   "  --help              this text\n"
+			   "  --version           the version\n";
 
 enum { OPTION_INTERVAL = OPTIONS_LONG_ONLY, OPTION_ASCII, OPTION_COLOR };
 

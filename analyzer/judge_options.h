@@ -17,9 +17,9 @@ enum { JUDGE_OPTIONS_LIMIT = 1024, JUDGE_OPTIONS_SERVER };
 	{"limit", required_argument, NULL, JUDGE_OPTIONS_LIMIT}, {      \
 		"server", required_argument, NULL, JUDGE_OPTIONS_SERVER \
 	}
-#define JUDGE_OPTIONS_HELP(indent)                                                   \
-	"  --limit N" indent "capacity of every pool for which none is configured\n" \
-	"  --server INFO" indent "ask the server there for its limits and sessions, and compare\n"
+#define JUDGE_OPTIONS_HELP(gap)                                                       \
+	"  --limit N    " gap "capacity of every pool for which none is configured\n" \
+	"  --server INFO" gap "ask the server there for its limits and sessions, and compare\n"
 
 struct judge_options {
 	int64_t limit;        /* 0: not given */

@@ -60,8 +60,9 @@ static void add_session(struct comparing *comparing, const struct server_session
 	if (lease != NULL && is_open(lease))
 		return;
 	const struct model_ended *ended = ended_of(comparing->model, session->pid);
-	const char *why = lease != NULL || ended != NULL ? "ended in the ledger, still there on the server"
-							 : "not in the ledger: a program without the shim";
+	const char *why = lease != NULL || ended != NULL
+		? "ended in the ledger, still there on the server"
+		: "not in the ledger: a program without the shim, or of another run";
 	bool is_foreign = lease == NULL && ended == NULL;
 	comparing->server->foreign_sessions += is_foreign;
 	comparing->server->zombie_sessions += !is_foreign;

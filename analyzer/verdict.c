@@ -391,9 +391,15 @@ static void fill_evidence(struct report_verdict *verdict, const struct verdict_f
 enum { SIZES = 2, ENOUGH_LEAKS = 3 };
 
 static const char *say_duration(struct arena *arena, double seconds) {
-	return seconds < 120     ? arena_text(arena, "%.0f seconds", seconds)
+	return seconds < 1.5     ? "a second"
+		: seconds < 120  ? arena_text(arena, "%.0f seconds", seconds)
 		: seconds < 7200 ? arena_text(arena, "%.0f minutes", seconds / 60)
 				 : arena_text(arena, "%.0f hours", seconds / 3600);
+}
+
+/* Three digits, none of them behind an exponent. */
+static const char *say_rate(struct arena *arena, double rate) {
+	return arena_text(arena, rate < 999.5 ? "%.3g" : "%.0f", rate);
 }
 
 /* The instants of others are those of their release. */
@@ -414,11 +420,12 @@ static const char *say_exhaustion(const struct verdict_facts *facts) {
 	double span_s = (double)(worst->last_ns - worst->first_ns) / 1e9;
 	double per_second = (double)(worst->count - 1) / span_s;
 	return arena_text(facts->arena,
-			  "At this rate, %.3g per minute, %.0f connections are gone after %s and %.0f after "
+			  "At this rate, %s per minute, %.0f connections are gone after %s and %.0f after "
 			  "%s: a larger "
 			  "pool delays exhaustion but won't solve a leak.",
-			  60 * per_second, sizes[0], say_duration(facts->arena, sizes[0] / per_second),
-			  sizes[1], say_duration(facts->arena, sizes[1] / per_second));
+			  say_rate(facts->arena, 60 * per_second), sizes[0],
+			  say_duration(facts->arena, sizes[0] / per_second), sizes[1],
+			  say_duration(facts->arena, sizes[1] / per_second));
 }
 
 static void add_exhaustion(struct report_verdict *verdict, const struct verdict_facts *facts) {

@@ -10,9 +10,9 @@
 
 /* For the command's table of options and its help. */
 #define LIVE_OPTIONS {"limit", required_argument, NULL, JUDGE_OPTIONS_LIMIT}, GATE_CONFIG_OPTION
-#define LIVE_OPTIONS_HELP(indent)                                                    \
-	"  --limit N" indent "capacity of every pool for which none is configured\n" \
-	"  --config FILE" indent "thresholds, capacities and roles; else the pqlease.yaml above\n"
+#define LIVE_OPTIONS_HELP(gap)                                                        \
+	"  --limit N    " gap "capacity of every pool for which none is configured\n" \
+	"  --config FILE" gap "thresholds, capacities and roles; else the pqlease.yaml above\n"
 
 struct live_options {
 	int64_t limit; /* 0: not given */
