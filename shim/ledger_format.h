@@ -481,8 +481,9 @@ enum ledger_lease_flag {
 	LEDGER_USE_ASSUMED = 1u << 16, /* as LEDGER_USES_ASSUMED */
 	LEDGER_USE_LEFT = 1u << 17,    /* as LEDGER_USES_LEFT */
 	LEDGER_USE_BEGAN_EMPTY =
-		1u << 18 /* its first command was BEGIN, which does no work; of use_flags too */
-#define LEDGER_LEASE_LEFT_HOW_SHIFT 24u /* enum ledger_how_ended of LEDGER_LEASE_LEFT */
+		1u << 18, /* its first command was BEGIN, which does no work; of use_flags too */
+	LEDGER_USE_HANDED_OVER = 1u << 19 /* another thread than the one that began it went on with it */
+#define LEDGER_LEASE_LEFT_HOW_SHIFT 24u   /* enum ledger_how_ended of LEDGER_LEASE_LEFT */
 #define LEDGER_LEASE_USE_FLAGS                                                                    \
 	(LEDGER_LEASE_DEDICATED | LEDGER_LEASE_IN_TRANSACTION | LEDGER_LEASE_TRANSACTION_FAILED | \
 	 LEDGER_LEASE_ACTIVE | LEDGER_LEASE_IN_USE | LEDGER_LEASE_IN_USE_RUN | LEDGER_LEASE_BROKEN)

@@ -111,7 +111,8 @@ static void follow_transaction(const struct ledger_slot *slot, bool is_in_transa
 	}
 }
 
-/* Another thread may have ended it. */
+/* Another thread may have ended it, or have it now: a pool of threads runs the parts of one request, and the first of
+ * them waits for nobody when it takes a lease for the next request. */
 static bool find_transaction(struct ledger_slot *slot) {
 	if (!transaction.is_there)
 		return false;
@@ -122,7 +123,8 @@ static bool find_transaction(struct ledger_slot *slot) {
 		uint32_t flags = get32(&lease->use_flags);
 		int32_t thread = atomic_load_explicit(&lease->use_thread, memory_order_relaxed);
 		if ((flags & (LEDGER_LEASE_IN_TRANSACTION | LEDGER_LEASE_TRANSACTION_FAILED)) &&
-		    !(flags & LEDGER_LEASE_DEDICATED) && thread == process_thread_id())
+		    !(flags & (LEDGER_LEASE_DEDICATED | LEDGER_USE_HANDED_OVER)) &&
+		    thread == process_thread_id())
 			return true;
 	}
 	transaction.is_there = false;
@@ -199,8 +201,8 @@ static void begin_use(struct use_call *call, const struct recording *now, const 
 	put(&lease->use_begun_ns, call->begun_ns);
 	struct ledger_account account = use_account(slot);
 	change_flags(lease,
-		     LEDGER_USE_ASSUMED | LEDGER_USE_BEGAN_EMPTY | LEDGER_LEASE_IN_USE |
-			     LEDGER_LEASE_IN_USE_RUN,
+		     LEDGER_USE_ASSUMED | LEDGER_USE_BEGAN_EMPTY | LEDGER_USE_HANDED_OVER |
+			     LEDGER_LEASE_IN_USE | LEDGER_LEASE_IN_USE_RUN,
 		     ledger_add_in_use(&account) | (is_assumed ? LEDGER_USE_ASSUMED : 0));
 	if (is_assumed)
 		process_note(LEDGER_NOTE_USES_ASSUMED);
@@ -214,6 +216,13 @@ static void idle_in_transaction_until(const struct ledger_slot *slot, uint64_t n
 	add(&lease->use_idle_in_transaction_ns, span_ns);
 	add(&lease->idle_in_transaction_ns, span_ns);
 	judge_idle_span(slot, span_ns, now_ns);
+}
+
+static void go_on(const struct use_call *call) {
+	struct ledger_lease *lease = ledger_slot_lease(&call->slot);
+	idle_in_transaction_until(&call->slot, call->begun_ns);
+	if (atomic_load_explicit(&lease->use_thread, memory_order_relaxed) != call->thread)
+		change_flags(lease, 0, LEDGER_USE_HANDED_OVER);
 }
 
 /* What makes a connection one that nobody shares. */
@@ -237,7 +246,7 @@ static void begin_command(struct use_call *call, const struct recording *now, en
 	if (get(&lease->use_begun_ns) == 0)
 		begin_use(call, now, caller, mark);
 	else if (!is_in_flight)
-		idle_in_transaction_until(&call->slot, call->begun_ns);
+		go_on(call);
 	note_statement(lease, statement);
 	add32(&lease->commands, 1);
 	add32(&lease->use_commands, 1);

@@ -379,6 +379,28 @@ static void test_a_lease_inside_a_transaction(void **state) {
 	lease_finish(outer, NULL);
 }
 
+static void go_on_elsewhere(void *conn, uint32_t number) {
+	(void)number;
+	exec(conn, "select", USE_IN_TRANSACTION);
+}
+
+/* A pool of threads runs the parts of a request: who began the transaction is free for the next request. */
+static void test_a_transaction_that_was_handed_over(void **state) {
+	(void)state;
+	const void *outer = open_lease();
+	const void *other = open_lease();
+	exec(outer, "begin", USE_IN_TRANSACTION);
+	shim_support_threads(1, go_on_elsewhere, (void *)outer);
+	remember();
+	exec(other, "begin", USE_IN_TRANSACTION);
+	assert_int_equal(0, more(LEDGER_NESTED_LEASE));
+	exec(outer, "commit", USE_IDLE);
+	exec(outer, "select", USE_IDLE); /* a use of its own */
+	assert_int_equal(1, more(LEDGER_NESTED_LEASE));
+	lease_finish(other, NULL);
+	lease_finish(outer, NULL);
+}
+
 /* An event loop serves several transactions at once. */
 static void test_who_does_not_wait_is_not_nested(void **state) {
 	(void)state;
@@ -579,6 +601,7 @@ int main(void) {
 		cmocka_unit_test(test_who_listens_is_dedicated),
 		cmocka_unit_test(test_a_command_after_the_finish),
 		cmocka_unit_test(test_a_lease_inside_a_transaction),
+		cmocka_unit_test(test_a_transaction_that_was_handed_over),
 		cmocka_unit_test(test_who_does_not_wait_is_not_nested),
 		cmocka_unit_test(test_the_finish_of_the_outer_lease_is_its_end),
 		cmocka_unit_test(test_two_threads_inside_at_once),
