@@ -122,6 +122,70 @@ def a_transaction_of_psycopg2_is_one_use():
     check_equal(NOTHING_MISUSED, misuses_of(parsed), "misuses")
 
 
+TASKS = """
+import asyncio, psycopg
+
+async def task(others):
+    async with await psycopg.AsyncConnection.connect("") as conn:
+        for _ in range(5):
+            await conn.execute("select 1")
+            await others.wait()  # in a transaction, while they take connections and use theirs
+
+async def main():
+    others = asyncio.Barrier(8)
+    await asyncio.gather(*(task(others) for _ in range(8)))
+
+asyncio.run(main())
+"""
+
+POLLED = """
+import psycopg2, select
+from psycopg2.extensions import POLL_OK, POLL_READ
+
+def wait(conn):
+    while (state := conn.poll()) != POLL_OK:
+        reads = state == POLL_READ
+        select.select([conn] if reads else [], [] if reads else [conn], [], 10)
+
+conns = [psycopg2.connect("", async_=1) for _ in range(8)]
+for conn in conns:
+    wait(conn)
+cursors = [conn.cursor() for conn in conns]
+for command in ("begin", "select 1", "select 2", "commit"):
+    for conn, cursor in zip(conns, cursors):
+        cursor.execute(command)
+        wait(conn)  # the others are in their transactions
+for conn in conns:
+    conn.close()
+"""
+
+NESTED = """
+import psycopg2
+outer = psycopg2.connect("")
+outer.cursor().execute("select 1")
+inner = psycopg2.connect("")
+inner.cursor().execute("select 1")
+inner.close()
+outer.close()
+"""
+
+
+@test
+def coroutines_of_one_thread_do_not_nest():
+    for script in (TASKS, POLLED):
+        db = cluster.fresh_database()
+        parsed = same_behaviour([PYTHON, "-c", script], db=db).check_status(0).report()
+        check_equal(8, db.sessions().sessions, "sessions")
+        check_equal(8, parsed["totals"]["peak_in_use"], "transactions at once")
+        check_equal(NOTHING_MISUSED, misuses_of(parsed), "misuses")
+
+
+@test
+def who_waits_for_a_second_connection_nests():
+    parsed = same_behaviour([PYTHON, "-c", NESTED], db=cluster.fresh_database()).check_status(0).report()
+    check_in("nested-lease", misuses_of(parsed), "misuses")
+
+
 # --- Live ----------------------------------------------------------------------------------------------------------
 
 
