@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,14 +27,17 @@ struct http_server {
 	struct http_server_settings settings;
 	struct listener listener;
 	struct MHD_Daemon *daemon;
-	struct guest guests[HTTP_SERVER_CONNECTIONS];
+	unsigned places;
+	struct guest guests[HTTP_SERVER_CONNECTIONS]; /* the first `places` of them are used */
 };
+
+enum { OWN_DESCRIPTORS = 18 /* standard ones, listening, polling, a ledger that is read and its symbols */ };
 
 /* ---- Guests: who is connected, and since when ---------------------------------------------------------- */
 
 static struct guest *oldest_guest(struct http_server *server) {
 	struct guest *oldest = NULL;
-	for (int i = 0; i < HTTP_SERVER_CONNECTIONS; i++) {
+	for (unsigned i = 0; i < server->places; i++) {
 		struct guest *guest = &server->guests[i];
 		if (guest->descriptor >= 0 && (oldest == NULL || guest->came_ns < oldest->came_ns))
 			oldest = guest;
@@ -42,7 +46,7 @@ static struct guest *oldest_guest(struct http_server *server) {
 }
 
 static struct guest *find_guest(struct http_server *server, int descriptor) {
-	for (int i = 0; i < HTTP_SERVER_CONNECTIONS; i++)
+	for (unsigned i = 0; i < server->places; i++)
 		if (server->guests[i].descriptor == descriptor)
 			return &server->guests[i];
 	return NULL;
@@ -212,6 +216,15 @@ const char *http_request_parameter(const struct http_request *request, const cha
 
 /* ---- Life ---------------------------------------------------------------------------------------------------- */
 
+/* Who is shown out keeps a descriptor for a moment: two for each place. */
+static unsigned places_within_limits(void) {
+	struct rlimit limit;
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 ||
+	    limit.rlim_cur >= OWN_DESCRIPTORS + 2 * HTTP_SERVER_CONNECTIONS)
+		return HTTP_SERVER_CONNECTIONS;
+	return limit.rlim_cur > OWN_DESCRIPTORS + 2 ? (unsigned)(limit.rlim_cur - OWN_DESCRIPTORS) / 2 : 1;
+}
+
 struct http_server *http_server_open(const struct http_server_settings *settings, char problem[256]) {
 	struct http_server *server = calloc(1, sizeof *server);
 	if (server == NULL || !listener_open(&server->listener, settings->listen, problem)) {
@@ -219,13 +232,14 @@ struct http_server *http_server_open(const struct http_server_settings *settings
 		return NULL;
 	}
 	server->settings = *settings;
-	for (int i = 0; i < HTTP_SERVER_CONNECTIONS; i++)
+	server->places = places_within_limits();
+	for (unsigned i = 0; i < server->places; i++)
 		server->guests[i].descriptor = -1;
 	server->daemon = MHD_start_daemon(
 		MHD_USE_EPOLL, 0, NULL, NULL, on_request, server, MHD_OPTION_LISTEN_SOCKET,
 		server->listener.descriptor, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
-		MHD_OPTION_CONNECTION_LIMIT, (unsigned)2 * HTTP_SERVER_CONNECTIONS,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HTTP_SERVER_REQUEST_BYTES, MHD_OPTION_END);
+		MHD_OPTION_CONNECTION_LIMIT, 2 * server->places, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+		(size_t)HTTP_SERVER_REQUEST_BYTES, MHD_OPTION_END);
 	if (server->daemon != NULL)
 		return server;
 	snprintf(problem, LISTENER_PROBLEM_BYTES, "the HTTP library could not start");
@@ -267,11 +281,12 @@ static void wait_for_something(struct http_server *server, const sigset_t *signa
 	int epoll = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
 	struct pollfd waiting = {.fd = epoll, .events = POLLIN};
 	struct timespec longest = {.tv_nsec = 250000000};
-	struct timespec forever = {.tv_sec = 3600};
+	/* Full, the library listens again only when it is run after the last guest has gone. */
+	struct timespec calm = {.tv_sec = 1};
 	MHD_UNSIGNED_LONG_LONG timeout_ms;
 	if (MHD_get_timeout(server->daemon, &timeout_ms) == MHD_YES && timeout_ms < 250)
 		longest.tv_nsec = (long)timeout_ms * 1000000;
-	ppoll(&waiting, 1, oldest_guest(server) != NULL ? &longest : &forever, signals);
+	ppoll(&waiting, 1, oldest_guest(server) != NULL ? &longest : &calm, signals);
 }
 
 void http_server_run(struct http_server *server) {

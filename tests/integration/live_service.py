@@ -57,9 +57,10 @@ class Holder:
 class Server:
     """`pqlease serve` on a free port of loopback, or on a unix socket."""
 
-    def __init__(self, *arguments, listen="127.0.0.1:0"):
+    def __init__(self, *arguments, listen="127.0.0.1:0", preexec_fn=None):
         self.process = subprocess.Popen([PQLEASE, "serve", "--listen", listen, *arguments], env=clean_environment(),
-                                        stderr=subprocess.PIPE, start_new_session=True)
+                                        stderr=subprocess.PIPE, start_new_session=True,
+                                        preexec_fn=preexec_fn)
         cleanup(self.kill)
         line = self.process.stderr.readline().decode()
         check_in("pqlease: serving on ", line, "first line of serve")

@@ -3,6 +3,7 @@
 
 import json
 import os
+import resource
 import socket
 import threading
 import time
@@ -292,6 +293,23 @@ def a_thousand_connections_leave_room_for_one_more():
     for stream in streams:
         stream.close()
     wait_until(lambda: server.descriptors() < 20, what="descriptors are closed")
+
+
+@test
+def few_descriptors_are_enough():
+    db = cluster.fresh_database()
+    run = run_with_shim([cluster.bin("psql"), "-XAtc", "select 1"], db=db).check_status(0)
+    for limit in (40, 64):
+        server = Server(run.ledger,
+                        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit)))
+        crowd = [server.connect() for _ in range(100)]
+        for one in crowd:
+            one.send(b"GET /metrics HT")
+        check_equal(200, server.request("/metrics")[0], "status beside the crowd, %d descriptors" % limit)
+        for one in crowd:
+            one.close()
+        check_equal(200, server.request("/metrics")[0], "status after the crowd, %d descriptors" % limit)
+        server.stop()
 
 
 @test
