@@ -144,8 +144,10 @@ static void hook_opened(void *handle) {
 	const void *finish = loader_dlsym(handle, "PQfinish");
 	if (!finish || is_ours(finish) || dlinfo(handle, RTLD_DI_LINKMAP, &object) != 0)
 		return;
-	hook_slots(handle, object);
-	if (loader_find(finish, &libpq) && libpq.dlfo_link_map != object)
+	bool is_found = loader_find(finish, &libpq);
+	if (!is_found || libpq.dlfo_link_map != object)
+		hook_slots(handle, object);
+	if (is_found)
 		hook_own_slots(libpq.dlfo_link_map);
 }
 

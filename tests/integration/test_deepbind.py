@@ -55,6 +55,21 @@ HOST_OF_OPENER = HOST.replace("dlopen(argv[1], RTLD_DEEPBIND | RTLD_NOW)", "open
     "int main", "void *open_it(const char *name);\nint main")
 
 
+HOST_OF_LIBPQ = """
+#include <dlfcn.h>
+#include <stdio.h>
+int main(void) {
+    void *libpq = dlopen("libpq.so.5", RTLD_DEEPBIND | RTLD_LAZY);
+    void *(*connect)(const char *) = (void *(*)(const char *))dlsym(libpq, "PQconnectdb");
+    void *(*exec)(void *, const char *) = (void *(*)(void *, const char *))dlsym(libpq, "PQexec");
+    void (*finish)(void *) = (void (*)(void *))dlsym(libpq, "PQfinish");
+    void *conn = connect("");
+    printf("the plugin's symbol %d\\n", exec(conn, "SELECT 1") != NULL);
+    finish(conn);
+    return 0;
+}
+"""
+
 HOST_OF_THREADS = """
 #include <dlfcn.h>
 #include <pthread.h>
@@ -162,6 +177,13 @@ def what_does_not_need_libpq_keeps_its_isolation():
     host = compiled(directory + "/host", HOST, "-Wl,-rpath,$ORIGIN")
     run = same_behaviour([host, "libplugin.so"]).check_status(0)
     check_equal(b"the library's symbol\n", run.stdout, "stdout")
+
+
+@test
+def libpq_itself():
+    """As Julia opens it: its calls to itself are not the program's."""
+    directory = scratch()
+    check_seen([compiled(directory + "/host", HOST_OF_LIBPQ)])
 
 
 @test
