@@ -454,6 +454,8 @@ static void read_sites(struct reading *reading) {
 	HASH_CLEAR(hh, seen);
 }
 
+static struct model_timeline *read_timeline(const struct reading *reading, uint64_t number);
+
 static void read_pool(const struct reading *reading, uint64_t number, struct model_pool *to) {
 	const struct ledger_pool *from = ledger_image_unit(&reading->image, LEDGER_POOLS, number);
 	static const struct ledger_endpoint unknown;
@@ -471,6 +473,7 @@ static void read_pool(const struct reading *reading, uint64_t number, struct mod
 		? ""
 		: string_of(reading, from->application_name);
 	read_totals(reading, &from->totals, &to->totals);
+	to->timeline = from->timeline != 0 ? read_timeline(reading, from->timeline) : NULL;
 }
 
 static uint64_t pool_key(const struct model_pool *pool) {
@@ -502,6 +505,9 @@ static void read_pools(struct reading *reading) {
 			model->pools[first].application_name = "";
 		model_totals_add(&model->pools[first].totals, &model->arena, &pool->totals);
 		pool->totals = (struct model_totals){0};
+		if (model->pools[first].timeline == NULL)
+			model->pools[first].timeline = pool->timeline;
+		pool->timeline = NULL;
 	}
 	HASH_CLEAR(hh, seen);
 }
@@ -901,17 +907,27 @@ static struct model_series read_series(struct arena *arena, const _Atomic uint64
 	return series;
 }
 
-static void read_timeline(const struct reading *reading) {
-	const struct ledger_timeline *from = ledger_image_unit(&reading->image, LEDGER_TIMELINES, 0);
+/* NULL if there is none of this number. */
+static struct model_timeline *read_timeline(const struct reading *reading, uint64_t number) {
+	const struct ledger_timeline *from = ledger_image_unit(&reading->image, LEDGER_TIMELINES, number);
 	struct arena *arena = &reading->model->arena;
-	struct model_timeline *to = &reading->model->timeline;
-	for (int metric = 0; from != NULL && metric < MODEL_METRIC_COUNT; metric++) {
+	if (from == NULL)
+		return NULL;
+	struct model_timeline *to = arena_new(arena, struct model_timeline);
+	for (int metric = 0; metric < MODEL_METRIC_COUNT; metric++) {
 		to->series[MODEL_SECONDS][metric] =
 			read_series(arena, from->second[metric], LEDGER_SECOND_CELLS);
 		to->series[MODEL_MINUTES][metric] =
 			read_series(arena, from->minute[metric], LEDGER_MINUTE_CELLS);
 		to->series[MODEL_HOURS][metric] = read_series(arena, from->hour[metric], LEDGER_HOUR_CELLS);
 	}
+	return to;
+}
+
+static void read_run_timeline(const struct reading *reading) {
+	const struct model_timeline *timeline = read_timeline(reading, 0);
+	if (timeline != NULL)
+		reading->model->timeline = *timeline;
 }
 
 /* ---- Reading --------------------------------------------------------------------------------------------- */
@@ -996,7 +1012,7 @@ enum ledger_reader_status ledger_reader_read_from(struct model *model, int descr
 	read_uses(&reading);
 	read_snapshots(&reading);
 	read_failures(&reading);
-	read_timeline(&reading);
+	read_run_timeline(&reading);
 	ledger_image_close(&reading.image);
 	return LEDGER_READER_OK;
 }

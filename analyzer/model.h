@@ -306,6 +306,8 @@ struct model_releaser {
 
 enum { MODEL_POOL_OTHER }; /* pools that found no place in the table */
 
+struct model_timeline;
+
 struct model_pool {
 	const char *role;
 	const char *host;
@@ -314,6 +316,7 @@ struct model_pool {
 	const char *user;
 	const char *application_name; /* "" also if its leases had different ones */
 	struct model_totals totals;
+	struct model_timeline *timeline; /* NULL: its events are in the run's timeline alone */
 };
 
 #define MODEL_NO_PROCESS SIZE_MAX

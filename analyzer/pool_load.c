@@ -7,6 +7,7 @@
 
 #include "analyzer/pool_plateau.h"
 #include "analyzer/pool_waits.h"
+#include "analyzer/pool_window.h"
 #include "analyzer/server_witness.h"
 
 /* ---- Capacity ----------------------------------------------------------------------------------- */
@@ -165,6 +166,15 @@ static int64_t at_least_zero(int64_t value) {
 	return value > 0 ? value : 0;
 }
 
+/* A pool without a timeline of its own is judged by its mean, if it is old enough to have one. */
+static double lasting_level(const struct model *model, const struct report_pool *pool, double now,
+			    double life_ns, double window_ns) {
+	double lasted = pool_window_level(model, pool->number, window_ns / 1e9);
+	if (isnan(lasted) && life_ns >= window_ns)
+		lasted = pool->mean_in_use;
+	return fmin(now, lasted);
+}
+
 static void fill_levels(struct report_pool *pool, const struct model *model,
 			const struct report_settings *settings) {
 	bool is_known = pool->in_use != REPORT_UNKNOWN;
@@ -183,9 +193,9 @@ static void fill_levels(struct report_pool *pool, const struct model *model,
 	if (is_known && model->run.is_live)
 		pool->waiting = pool_waits_now(model, pool, &settings->thresholds);
 	/* A peak of a moment is no trouble: live, a level counts that has lasted. */
-	double lasting = model->run.is_live && is_known ? fmin(level, pool->mean_in_use) : level;
-	bool is_short = life < window_ns;
-	pool->status = pool_load_status(is_short && model->run.is_live ? level : lasting, pool->capacity,
+	double lasting =
+		model->run.is_live && is_known ? lasting_level(model, pool, level, life, window_ns) : level;
+	pool->status = pool_load_status(lasting, pool->capacity,
 					has_refused(model, pool->number, window_ns) ||
 						has_waited(model, pool, settings),
 					&settings->thresholds);

@@ -49,12 +49,19 @@ static void add_use(struct grid *grid, uint64_t begun_ns, uint64_t ended_ns) {
 	grid->change[end - grid->first]--;
 }
 
-static void add_uses(struct grid *grid, const struct model *model) {
+#define ALL_POOLS UINT64_MAX
+
+static bool is_of(uint32_t pool, uint64_t wanted) {
+	return wanted == ALL_POOLS || pool == wanted;
+}
+
+static void add_uses(struct grid *grid, const struct model *model, uint64_t pool) {
 	for (size_t i = 0; i < model->use_count; i++)
-		add_use(grid, model->uses[i].begun_ns, model->uses[i].ended_ns);
+		if (is_of(model->uses[i].pool, pool))
+			add_use(grid, model->uses[i].begun_ns, model->uses[i].ended_ns);
 	for (size_t i = 0; i < model->lease_count; i++) {
 		const struct model_lease *lease = &model->leases[i];
-		if (lease->use_begun_ns != 0 && !lease->is_owner_gone)
+		if (is_of(lease->pool, pool) && lease->use_begun_ns != 0 && !lease->is_owner_gone)
 			add_use(grid, lease->use_begun_ns, grid->until_ns + 1);
 	}
 }
@@ -77,12 +84,19 @@ static void rewrite(struct model_series *series, struct arena *arena, const stru
 	*series = (struct model_series){cells, count};
 }
 
+static void fill(struct model *model, struct model_timeline *timeline, uint64_t pool) {
+	for (int resolution = 0; resolution < MODEL_RESOLUTION_COUNT; resolution++) {
+		struct grid grid = grid_of(model, (enum model_resolution)resolution);
+		add_uses(&grid, model, pool);
+		rewrite(&timeline->series[resolution][MODEL_METRIC_IN_USE], &model->arena, &grid);
+	}
+}
+
 void use_timeline_fill(struct model *model) {
 	if (!model->has_uses)
 		return;
-	for (int resolution = 0; resolution < MODEL_RESOLUTION_COUNT; resolution++) {
-		struct grid grid = grid_of(model, (enum model_resolution)resolution);
-		add_uses(&grid, model);
-		rewrite(&model->timeline.series[resolution][MODEL_METRIC_IN_USE], &model->arena, &grid);
-	}
+	fill(model, &model->timeline, ALL_POOLS);
+	for (size_t i = 0; i < model->pool_count; i++)
+		if (model->pools[i].timeline != NULL)
+			fill(model, model->pools[i].timeline, i);
 }

@@ -10,7 +10,7 @@
 
 #include "analyzer/model.h"
 
-/* Rewrites the series of connections in use, a cell for each epoch that the ledger keeps. The model is settled. */
+/* Rewrites the series of connections in use of the run and of each pool that has a timeline, a cell for each epoch that the ledger keeps. The model is settled. */
 void use_timeline_fill(struct model *model);
 
 #endif

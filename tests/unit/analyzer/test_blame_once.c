@@ -53,7 +53,12 @@ static void begin(void) {
 	sites[TAKER].frame_count = 1;
 	sites[POOLED].frames = frames + 1;
 	sites[POOLED].frame_count = 2;
-	pool = (struct model_pool){"web", "db", "5432", "shop", "clerk", "", {.counter = {0}}};
+	pool = (struct model_pool){.role = "web",
+				   .host = "db",
+				   .port = "5432",
+				   .database = "shop",
+				   .user = "clerk",
+				   .application_name = ""};
 	process = (struct model_process){.pid = 7,
 					 .exe = "/usr/bin/python3",
 					 .script = "",

@@ -84,6 +84,31 @@ static void test_only_what_a_ledger_keeps_is_rewritten(void **state) {
 	arena_release(&model.arena);
 }
 
+static void test_a_pool_with_a_timeline_has_its_own_uses(void **state) {
+	struct model_cell written = {2, 3};
+	struct model_timeline timeline = {0};
+	struct model_pool pools[] = {{.role = "other"}, {.role = "web", .timeline = &timeline}};
+	struct model_use uses[] = {{.begun_ns = at(0.5), .ended_ns = at(1.5), .pool = 0},
+				   {.begun_ns = at(0.5), .ended_ns = at(2.5), .pool = 1}};
+	struct model_lease lease = {.use_begun_ns = at(0.7), .pool = 0};
+	struct model model = model_until(3);
+	(void)state;
+	timeline.series[MODEL_SECONDS][MODEL_METRIC_IN_USE] = (struct model_series){&written, 1};
+	model.pools = pools;
+	model.pool_count = 2;
+	model.uses = uses;
+	model.use_count = 2;
+	model.leases = &lease;
+	model.lease_count = 1;
+	use_timeline_fill(&model);
+	static const uint32_t expected[] = {1, 1, 3, 3};
+	for (uint32_t epoch = 0; epoch < 4; epoch++)
+		assert_int_equal(expected[epoch],
+				 timeline.series[MODEL_SECONDS][MODEL_METRIC_IN_USE].cells[epoch].value);
+	assert_int_equal(3, value(&model, MODEL_SECONDS, 0));
+	arena_release(&model.arena);
+}
+
 static void test_nonsense_is_survived(void **state) {
 	struct model_use uses[] = {{.begun_ns = UINT64_MAX, .ended_ns = 0},
 				   {.begun_ns = 5, .ended_ns = UINT64_MAX}};
@@ -110,6 +135,7 @@ int main(void) {
 		cmocka_unit_test(test_uses_are_seen_in_the_seconds_that_they_span),
 		cmocka_unit_test(test_what_was_written_is_kept_where_it_is_higher),
 		cmocka_unit_test(test_only_what_a_ledger_keeps_is_rewritten),
+		cmocka_unit_test(test_a_pool_with_a_timeline_has_its_own_uses),
 		cmocka_unit_test(test_nonsense_is_survived),
 		cmocka_unit_test(test_unknown_uses_stay_unknown),
 	};

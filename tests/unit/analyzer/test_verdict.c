@@ -43,7 +43,12 @@ static void begin(uint64_t finished) {
 	sites[TAKER].frame_count = 1;
 	sites[POOLED].frames = frames + 1;
 	sites[POOLED].frame_count = 2;
-	pool = (struct model_pool){"web", "db", "5432", "shop", "clerk", "", {.counter = {0}}};
+	pool = (struct model_pool){.role = "web",
+				   .host = "db",
+				   .port = "5432",
+				   .database = "shop",
+				   .user = "clerk",
+				   .application_name = ""};
 	pool.totals.counter[MODEL_ESTABLISHED] = finished;
 	pool.totals.counter[MODEL_FINISHED] = finished;
 	process = (struct model_process){.pid = 7,
