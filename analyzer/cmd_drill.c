@@ -320,9 +320,12 @@ static int play(struct drill *drill, char *const *environment) {
 	if (!take_sample(drill))
 		return OPTIONS_EXIT_CANNOT;
 	print_health(drill, "Before    ");
+	const char *pause = plan->delay_seconds > 0
+		? arena_text(&drill->arena, ", %s between two waves",
+			     text_page_seconds(&drill->page, plan->delay_seconds))
+		: "";
 	text_page_line(&drill->page, TEXT_PAGE_HEADING, "Drill     ",
-		       "%" PRIu64 " waves of %" PRIu64 " runs, %s between them: %s", waves, plan->parallel,
-		       text_page_seconds(&drill->page, plan->delay_seconds),
+		       "%" PRIu64 " waves of %" PRIu64 " runs%s: %s", waves, plan->parallel, pause,
 		       text_page_fit(&drill->page, plan->command[0], 40));
 	for (uint64_t wave = 1; wave <= waves && drill_wave_signal() == 0; wave++) {
 		uint64_t rest = total - (wave - 1) * plan->parallel;

@@ -89,6 +89,7 @@ bool options_take_ledger(int argc, char **argv, const char **ledger) {
 	*ledger = optind < argc ? argv[optind] : NULL;
 	if (argc - optind <= 1)
 		return true;
-	options_error(argv[optind + 1], "one LEDGER at most");
+	const char *second = argv[optind + 1];
+	options_error(second, second[0] == '-' ? "options stand before LEDGER" : "one LEDGER at most");
 	return false;
 }

@@ -532,7 +532,7 @@ static void print_snapshot(struct text_rendering *rendering) {
 	for (size_t i = 0; i < snapshot->holder_count; i++)
 		line_of(lines, &count, &snapshot->holders[i])->count++;
 	qsort(lines, count, sizeof *lines, compare_holder_lines);
-	text_page_line(page, TEXT_PAGE_HEADING, "Refused",
+	text_page_line(page, TEXT_PAGE_HEADING, "Refused   ",
 		       "%s at %s (%s); then held:", text_page_fit(page, snapshot->role, 24), snapshot->at,
 		       snapshot->failure);
 	text_page_line(page, TEXT_PAGE_FAINT, "  ", "%8s  %-14s %9s  %-16s %s", "held", "state", "oldest",

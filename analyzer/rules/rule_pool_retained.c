@@ -20,8 +20,8 @@ bool rule_pool_retained(const struct rule_input *input, struct finding *finding)
 	finding->message =
 		arena_text(input->arena,
 			   "%" PRIu64 " of %" PRIu64
-			   " connection%s taken by a connection pool %s still in it when the process "
-			   "ended",
+			   " connection%s taken by a connection pool %s open when the process ended, "
+			   "in the pool or taken from it",
 			   finding->count, rule_count_taken(input), rule_plural(rule_count_taken(input)),
 			   finding->count == 1 ? "was" : "were");
 	rule_add_count(finding, "taken", rule_count_taken(input));

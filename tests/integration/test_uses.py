@@ -279,7 +279,7 @@ def a_refusal_shows_who_held_what():
     check_equal(parts, {role: sum(holder["role"] == role for holder in holders) for role in parts}, "roles")
     check_equal(0, snapshots[0]["missing"], "missing")
     text = pqlease("report", ledger).check_status(0).stdout.decode()
-    check_in("Refused", text)
+    check_in("Refused   ", text)
     check_in("in_transaction", text)
 
 
