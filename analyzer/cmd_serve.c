@@ -101,7 +101,7 @@ static bool check_request(const struct request *request, const char *const *path
 }
 
 static int serve(const struct request *request, const char *const *paths, size_t path_count) {
-	char problem[256];
+	char problem[256] = "no memory";
 	struct routes routes = {fleet_open(paths, path_count, request->directory, &request->live.settings),
 				request->with_aliases};
 	struct http_server_settings settings = {request->listen, request->hosts, request->host_count,
@@ -109,6 +109,8 @@ static int serve(const struct request *request, const char *const *paths, size_t
 	struct http_server *server = routes.fleet != NULL ? http_server_open(&settings, problem) : NULL;
 	if (server == NULL) {
 		options_error(request->listen, "%s", problem);
+		if (routes.fleet != NULL)
+			fleet_close(routes.fleet);
 		return OPTIONS_EXIT_CANNOT;
 	}
 	fprintf(stderr, "pqlease: serving on %s\n", http_server_address(server));

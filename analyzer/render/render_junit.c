@@ -30,14 +30,25 @@ static const char *escaped(struct arena *arena, const char *text) {
 
 enum case_problem { CASE_FINE, CASE_FAILURE, CASE_ERROR };
 
+struct paragraph {
+	const char *text;
+	struct paragraph *next;
+};
+
+/* One place can be behind thousands of stacks. */
+struct paragraphs {
+	struct paragraph *first;
+	struct paragraph *last;
+};
+
 struct test_case {
 	const char *class_name;
 	const char *name;
 	enum case_problem problem;
-	const char *type;    /* of the first problem */
-	const char *message; /* of the first problem */
-	const char *details; /* of all problems */
-	const char *remarks; /* what is no problem: notes, suppressed findings */
+	const char *type;          /* of the first problem */
+	const char *message;       /* of the first problem */
+	struct paragraphs details; /* of all problems */
+	struct paragraphs remarks; /* what is no problem: notes, suppressed findings */
 	struct test_case *next;
 	UT_hash_handle hh; /* by key */
 	char *key;
@@ -66,8 +77,6 @@ static struct test_case *find_case(struct junit *junit, const char *class_name, 
 	found = arena_new(&junit->arena, struct test_case);
 	*found = (struct test_case){.class_name = printable_class,
 				    .name = *printable_name != '\0' ? printable_name : "?",
-				    .details = "",
-				    .remarks = "",
 				    .key = key};
 	HASH_ADD_KEYPTR(hh, junit->by_key, found->key, strlen(found->key), found);
 	*junit->last = found;
@@ -76,8 +85,14 @@ static struct test_case *find_case(struct junit *junit, const char *class_name, 
 	return found;
 }
 
-static const char *join(struct junit *junit, const char *text, const char *more) {
-	return *text == '\0' ? more : arena_text(&junit->arena, "%s\n\n%s", text, more);
+static void append(struct junit *junit, struct paragraphs *to, const char *text) {
+	struct paragraph *added = arena_new(&junit->arena, struct paragraph);
+	*added = (struct paragraph){.text = text};
+	if (to->first == NULL)
+		to->first = added;
+	else
+		to->last->next = added;
+	to->last = added;
 }
 
 static void add_problem(struct junit *junit, struct test_case *to, enum case_problem problem,
@@ -89,7 +104,7 @@ static void add_problem(struct junit *junit, struct test_case *to, enum case_pro
 		junit->failures += problem == CASE_FAILURE;
 		junit->errors += problem == CASE_ERROR;
 	}
-	to->details = join(junit, to->details, details);
+	append(junit, &to->details, details);
 }
 
 /* "tests/test_shop.py::TestOrders::test_pay[a::b]" is class tests.test_shop.TestOrders, name test_pay[a::b], as pytest
@@ -133,8 +148,7 @@ static void add_finding(struct junit *junit, struct test_case *to, size_t index)
 	const char *reason = judged != NULL && judged->suppression != NULL
 		? arena_text(&junit->arena, " (%s)", text_printable(&junit->arena, judged->suppression))
 		: "";
-	to->remarks = join(junit, to->remarks,
-			   arena_text(&junit->arena, "%s: %s%s\n%s", state, title, reason, details));
+	append(junit, &to->remarks, arena_text(&junit->arena, "%s: %s%s\n%s", state, title, reason, details));
 }
 
 static bool is_first_of_test(const struct report_finding *finding, size_t example) {
@@ -180,7 +194,7 @@ static void add_trust(struct junit *junit) {
 	for (size_t i = 0; i < trust->reason_count; i++) {
 		const char *reason = text_printable(&junit->arena, trust->reasons[i]);
 		if (trust->ok)
-			to->remarks = join(junit, to->remarks, reason);
+			append(junit, &to->remarks, reason);
 		else
 			add_problem(junit, to, CASE_ERROR, "untrusted", "the run cannot be trusted", reason);
 	}
@@ -204,22 +218,32 @@ static void add_gate_items(struct junit *junit) {
 
 /* ---- Writing ---------------------------------------------------------------------------------------- */
 
+static void write_paragraphs(struct arena *arena, const struct paragraphs *from, FILE *stream) {
+	for (const struct paragraph *at = from->first; at != NULL; at = at->next)
+		fprintf(stream, "%s%s", at == from->first ? "" : "\n\n", escaped(arena, at->text));
+}
+
 static void write_case(struct junit *junit, const struct test_case *from, FILE *stream) {
 	static const char *const elements[] = {NULL, "failure", "error"};
 	struct arena *arena = &junit->arena;
 	fprintf(stream, "    <testcase classname=\"%s\" name=\"%s\"", escaped(arena, from->class_name),
 		escaped(arena, from->name));
-	if (from->problem == CASE_FINE && *from->remarks == '\0') {
+	if (from->problem == CASE_FINE && from->remarks.first == NULL) {
 		fputs("/>\n", stream);
 		return;
 	}
 	fputs(">\n", stream);
-	if (from->problem != CASE_FINE)
-		fprintf(stream, "      <%s type=\"%s\" message=\"%s\">%s</%s>\n", elements[from->problem],
-			escaped(arena, from->type), escaped(arena, from->message),
-			escaped(arena, from->details), elements[from->problem]);
-	if (*from->remarks != '\0')
-		fprintf(stream, "      <system-out>%s</system-out>\n", escaped(arena, from->remarks));
+	if (from->problem != CASE_FINE) {
+		fprintf(stream, "      <%s type=\"%s\" message=\"%s\">", elements[from->problem],
+			escaped(arena, from->type), escaped(arena, from->message));
+		write_paragraphs(arena, &from->details, stream);
+		fprintf(stream, "</%s>\n", elements[from->problem]);
+	}
+	if (from->remarks.first != NULL) {
+		fputs("      <system-out>", stream);
+		write_paragraphs(arena, &from->remarks, stream);
+		fputs("</system-out>\n", stream);
+	}
 	fputs("    </testcase>\n", stream);
 }
 

@@ -1,7 +1,9 @@
 #!/usr/bin/python3
 """Where commands write to: what must not be replaced is kept, and names of files cannot speak to a terminal."""
 
+import json
 import os
+import resource
 
 from pqlease_test import *
 
@@ -58,6 +60,27 @@ def an_error_line_does_not_speak_to_the_terminal():
         check_equal(1, run.stderr.count(b"\n"), "lines of %r" % run.stderr)
         for part in (b"\x1b", b"\x9b", b"\xe2\x80\xae"):
             check(part not in run.stderr, "%r: %r in %r" % (words, part, run.stderr))
+
+
+@test
+def thousands_of_findings_at_one_place_fit_into_memory():
+    """One line of code is behind many stacks where a helper connects for everybody."""
+    run = run_with_shim([PYTHON, "-c", "import psycopg2; c = psycopg2.connect(''); raise SystemExit(1)"],
+                        db=cluster.fresh_database())
+    whole = report(run.ledger)
+    check_equal((1, 1), (len(whole["sites"]), len(whole["findings"])), "sites and findings")
+    for key in ("sites", "findings"):
+        whole[key] = [dict(whole[key][0], fingerprint="%016x" % i) for i in range(8000)]
+    for i in range(8000):
+        whole["sites"][i]["id"] = whole["findings"][i]["site"] = i + 1
+    path = os.path.join(ledger_directory(), "report.json")
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(whole, file)
+    limit = 1 << 30
+    run = run_plain([PQLEASE, "check", "--format=junit", path],
+                    preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)))
+    check_equal(0, run.status, "status (%r)" % run.stderr[-200:])
+    check(run.stdout.count(b"exit-closed") >= 8000, "every finding is there")
 
 
 main()
