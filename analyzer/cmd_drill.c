@@ -325,7 +325,8 @@ static int play(struct drill *drill, char *const *environment) {
 			     text_page_seconds(&drill->page, plan->delay_seconds))
 		: "";
 	text_page_line(&drill->page, TEXT_PAGE_HEADING, "Drill     ",
-		       "%" PRIu64 " waves of %" PRIu64 " runs%s: %s", waves, plan->parallel, pause,
+		       "%" PRIu64 " wave%s of %" PRIu64 " run%s%s: %s", waves, waves == 1 ? "" : "s",
+		       plan->parallel, plan->parallel == 1 ? "" : "s", pause,
 		       text_page_fit(&drill->page, plan->command[0], 40));
 	for (uint64_t wave = 1; wave <= waves && drill_wave_signal() == 0; wave++) {
 		uint64_t rest = total - (wave - 1) * plan->parallel;

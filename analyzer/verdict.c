@@ -242,9 +242,11 @@ static const char *say_none(const struct verdict_facts *facts) {
 	const struct report_totals *totals = &facts->report->totals;
 	if (totals->open > 0)
 		return arena_text(facts->arena,
-				  "No leak found so far: of %" PRId64 " connections %" PRId64
-				  " are open and %" PRId64 " were finished.",
-				  totals->established, totals->open, totals->finished);
+				  "No leak found so far: of %" PRId64 " connection%s %" PRId64
+				  " %s open and %" PRId64 " %s finished.",
+				  totals->established, totals->established == 1 ? "" : "s", totals->open,
+				  totals->open == 1 ? "is" : "are", totals->finished,
+				  totals->finished == 1 ? "was" : "were");
 	if (totals->unreleased > 0)
 		return say_ends(facts);
 	if (totals->established == 0 && totals->failed > 0)
