@@ -553,8 +553,8 @@ struct ledger_lease {
 	/* Of enum ledger_lease_flag those that follow query traffic (LEDGER_LEASE_USE_FLAGS), kept apart from `flags` because
 	 * only who makes the calls writes them. */
 	_Atomic uint32_t use_flags;
-	uint32_t reserved32;
-	uint64_t reserved[2]; /* whole cache lines: slots of two threads share none */
+	_Atomic uint32_t intruder_site; /* where a thread came in last while another one was inside a call */
+	uint64_t reserved[2];           /* whole cache lines: slots of two threads share none */
 };
 
 /* An orphan: its thread has been gone for this long, and nobody used it since. */

@@ -2,6 +2,7 @@
 
 #include <stddef.h>
 
+#include "shim/site.h"
 #include "shim/site_recall.h"
 
 #define CONTESTED INT32_MIN
@@ -83,7 +84,14 @@ static void step_outside(const struct use_call *call, struct ledger_lease *lease
 	uint64_t now_ns = ledger_now_ns();
 	struct ledger_account account = use_account(&call->slot);
 	ledger_add_misuse(&account, LEDGER_CONCURRENT_USE, LEDGER_FINDING_CONCURRENT_USE, now_ns);
-	keep_example(&call->slot, LEDGER_RELEASE_CONCURRENT_USE, account.site, now_ns);
+	keep_example(&call->slot, LEDGER_RELEASE_CONCURRENT_USE, get32(&lease->intruder_site), now_ns);
+}
+
+/* Only who came first is sure, when it returns, that there were two; only who came second knows where it is. A marked word
+ * was met before: a thread that left by longjmp does not cost every call behind it a stack. */
+static void note_intruder(const struct use_call *call, const struct recording *now, const void *caller) {
+	if (call->thread_before != 0 && !(call->thread_before & CONTESTED))
+		put32(&ledger_slot_lease(&call->slot)->intruder_site, site_here(now, caller));
 }
 
 /* ---- A thread in a transaction -------------------------------------------------------------------------------------- */
@@ -262,6 +270,7 @@ void use_enter(struct use_call *call, const struct recording *now, const struct 
 				  .is_recorded = true,
 				  .is_waiting = kind == USE_COMMAND};
 	step_inside(call, ledger_slot_lease(slot));
+	note_intruder(call, now, caller);
 	if (kind != USE_RESULT)
 		begin_command(call, now, statement, caller, mark);
 }

@@ -258,6 +258,18 @@ static const char *say_place(const struct rule_input *input, uint32_t site) {
 			  frame->function != NULL ? frame->function : "?");
 }
 
+const char *rule_say_other_site(const struct rule_input *input, enum model_release misuse,
+				enum rule_misuse_side here) {
+	for (size_t i = 0; i < input->model->misuse_count; i++) {
+		const struct model_ended *example = &input->model->misuses[i];
+		bool is_first = here == RULE_FIRST_SITE;
+		if (example->release == misuse &&
+		    rule_is_here(input, is_first ? example->site : example->release_site))
+			return say_place(input, is_first ? example->release_site : example->site);
+	}
+	return "";
+}
+
 const char *rule_say_released(const struct rule_input *input) {
 	const struct site_released *released = &input->group->released[RELEASE_EXPLICIT];
 	uint64_t count = released->count - released->orphans;

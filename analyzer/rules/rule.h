@@ -65,6 +65,12 @@ uint64_t rule_count_taken(const struct rule_input *input);
 /* "; 97 others were released at pool.c:12 in give_back: a path that leads around it leaks", "" if none was. */
 const char *rule_say_released(const struct rule_input *input);
 
+/* Of two uses that should not have met, where the other one was: " at shop.py:12 in pay", "" if that is not known. `here`
+ * says which of the two is booked at the group's sites. */
+enum rule_misuse_side { RULE_FIRST_SITE, RULE_SECOND_SITE };
+const char *rule_say_other_site(const struct rule_input *input, enum model_release misuse,
+				enum rule_misuse_side here);
+
 /* Examples of leases that processes used here without having taken them. */
 void rule_take_borrowed_examples(const struct rule_input *input, struct finding *finding);
 

@@ -11,8 +11,9 @@ bool rule_concurrent_use(const struct rule_input *input, struct finding *finding
 	finding->message =
 		arena_text(input->arena,
 			   "%" PRIu64 " call%s made here while another thread was inside a call on the same "
-			   "connection: a PGconn is for one thread at a time",
-			   finding->count, finding->count == 1 ? " was" : "s were");
+			   "connection%s: a PGconn is for one thread at a time",
+			   finding->count, finding->count == 1 ? " was" : "s were",
+			   rule_say_other_site(input, MODEL_RELEASE_CONCURRENT_USE, RULE_FIRST_SITE));
 	rule_add_count(finding, "calls", finding->count);
 	return true;
 }

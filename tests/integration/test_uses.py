@@ -4,6 +4,7 @@
 import re
 
 from pqlease_test import *
+from report_checks import findings_of
 
 MAX_CONNECTIONS = 20
 
@@ -84,6 +85,9 @@ def two_threads_in_one_connection():
     db = cluster.fresh_database()
     run = run_with_shim([fixture("use_ways"), "concurrent", "1"], db=db).check_status(0)
     check_in("concurrent-use", misuses_of(run.report()), "misuses")
+    message = findings_of(run.report(), "concurrent-use")[0]["message"]
+    check_in("on the same connection at use_ways.c:%d in misuse_concurrently" % fixture_line("use_ways.c", "PQputCopyData(conn, \"\", 0)"),
+             message, "where the other thread was")
 
 
 @test
@@ -184,6 +188,8 @@ def coroutines_of_one_thread_do_not_nest():
 def who_waits_for_a_second_connection_nests():
     parsed = same_behaviour([PYTHON, "-c", NESTED], db=cluster.fresh_database()).check_status(0).report()
     check_in("nested-lease", misuses_of(parsed), "misuses")
+    for finding in findings_of(parsed, "nested-lease"):
+        check_in("a thread inside a transaction at <string>:4 in ", finding["message"], "where the transaction began")
 
 
 # --- Live ----------------------------------------------------------------------------------------------------------

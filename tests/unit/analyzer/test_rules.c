@@ -319,6 +319,39 @@ static void test_what_looks_like_stranded(void **state) {
 
 /* ---- Misuse ------------------------------------------------------------------------------------------- */
 
+/* Both sites are told: the one that the finding is booked on, and in its words the other. */
+static void test_two_uses_that_met_are_both_shown(void **state) {
+	(void)state;
+	static const struct {
+		const char *kind;
+		enum model_counter counter;
+		enum model_release release;
+		uint32_t first;
+		uint32_t second;
+		const char *words;
+	} cases[] = {{"nested-lease", MODEL_NESTED_LEASE, MODEL_RELEASE_NESTED_LEASE, TAKER, USER,
+		      "a thread inside a transaction at shop.py:"},
+		     {"concurrent-use", MODEL_CONCURRENT_USE, MODEL_RELEASE_CONCURRENT_USE, USER, TAKER,
+		      "on the same connection at shop.py:"}};
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		begin();
+		struct model_ended example = {
+			.release = cases[i].release, .site = cases[i].first, .release_site = cases[i].second};
+		sites[USER].totals.counter[cases[i].counter] = 3;
+		model.misuses = &example;
+		model.misuse_count = 1;
+		judge();
+		const struct finding *finding = find(cases[i].kind);
+		assert_non_null(strstr(finding->message, cases[i].words));
+		end();
+		begin();
+		sites[USER].totals.counter[cases[i].counter] = 3;
+		judge();
+		assert_null(strstr(find(cases[i].kind)->message, cases[i].words));
+		end();
+	}
+}
+
 static void test_counted_misuse(void **state) {
 	(void)state;
 	static const struct {
@@ -628,6 +661,7 @@ int main(void) {
 		cmocka_unit_test(test_stranded_is_a_suspicion_with_evidence),
 		cmocka_unit_test(test_what_looks_like_stranded),
 		cmocka_unit_test(test_counted_misuse),
+		cmocka_unit_test(test_two_uses_that_met_are_both_shown),
 		cmocka_unit_test(test_churn),
 		cmocka_unit_test(test_what_looks_like_churn),
 		cmocka_unit_test(test_retry_storm),

@@ -176,7 +176,7 @@ static const struct shape {
 	FIELD(ledger_lease, application_name, 204, 4),
 	FIELD(ledger_lease, owner_gone_ns, 352, 8),
 	FIELD(ledger_lease, use_flags, 360, 4),
-	FIELD(ledger_lease, reserved32, 364, 4),
+	FIELD(ledger_lease, intruder_site, 364, 4),
 	FIELD(ledger_lease, reserved, 368, 16),
 	FIELD(ledger_lease, commands, 208, 4),
 	FIELD(ledger_lease, thread_inside, 212, 4),

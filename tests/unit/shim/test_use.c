@@ -460,7 +460,13 @@ static void test_two_threads_inside_at_once(void **state) {
 	struct use_call use;
 	remember();
 	lease_use_begin(&use, conn, USE_COMMAND, "select", NULL);
+	_Atomic uint32_t *intruder = &((struct ledger_lease *)(uintptr_t)lease_of(conn))->intruder_site;
+	*intruder = UINT32_MAX;
 	in_a_thread(run_command, conn);
+	assert_true(*intruder != UINT32_MAX); /* where it is, as far as this program's stacks are known */
+	*intruder = UINT32_MAX;
+	in_a_thread(run_command, conn);
+	assert_true(*intruder == UINT32_MAX);             /* not again */
 	assert_int_equal(0, more(LEDGER_CONCURRENT_USE)); /* it may have been left by a longjmp */
 	lease_use_end(&use, USE_IDLE);
 	assert_int_equal(1, more(LEDGER_CONCURRENT_USE));
