@@ -63,7 +63,8 @@ static const struct {
 };
 
 static bool open_terminal(const struct request *request) {
-	if (initscr() == NULL)
+	/* initscr() would end the program where it fails. */
+	if (newterm(NULL, stdout, stdin) == NULL)
 		return false;
 	cbreak();
 	noecho();

@@ -2,6 +2,7 @@
 """`pqlease top`, driven through a real terminal multiplexer: what is on the screen, keys, sizes, the end of a run."""
 
 import os
+import pty
 import shutil
 import subprocess
 import time
@@ -180,6 +181,23 @@ def without_a_terminal_or_a_ledger_it_says_so():
     terminal.wait_for("status 2")
     check_equal(64, pqlease("top", "--interval", "never", ledger).status, "a wrong interval")
     check_equal(64, pqlease("top", ledger, ledger).status, "two ledgers")
+
+
+@test
+def a_terminal_that_nobody_knows_is_said():
+    ledger = run_pqlease(["true"], "--report=none").ledger
+    pid, master = pty.fork()
+    if pid == 0:
+        os.execve(PQLEASE, [PQLEASE, "top", ledger], clean_environment(TERM="nonsense"))
+    output = b""
+    try:
+        while part := os.read(master, 4096):
+            output += part
+    except OSError:
+        pass
+    os.close(master)
+    check_equal((2, b"pqlease: top: the terminal cannot be used; see pqlease status\r\n"),
+                (os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), output), "status, output")
 
 
 @test
