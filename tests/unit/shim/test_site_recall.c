@@ -116,7 +116,7 @@ static void test_a_use_is_recognised_for_a_while(void **state) {
 /* Same hook, same caller, same stack pointer: only an outer frame differs. */
 static void take_turns(struct step steps[STEPS], bool is_release) {
 	for (uint32_t i = 0; i < STEPS; i++)
-		steps[i] = (struct step){.later_ns = i < 2 ? PAUSE_NS : PAUSE_NS / 7,
+		steps[i] = (struct step){.later_ns = i == 0 ? PAUSE_NS : PAUSE_NS / 7,
 					 .from = i % 3 == 0 ? ORDERS : INVOICES,
 					 .is_release = is_release};
 	walk(steps, STEPS);
