@@ -186,17 +186,41 @@ def healthy_pgbench_has_no_finding():
     check_equal("none", parsed["verdict"]["cause"], "verdict")
 
 
-@test
-def refused_for_lack_of_slots_is_a_fact_with_its_holders():
+def check_refused(failure, role, held, prepare=""):
+    """A role that takes `held` connections and is refused the next one: the class, the finding, who held, the level."""
     db = cluster.fresh_database()
-    cluster.query("CREATE ROLE narrow LOGIN CONNECTION LIMIT 3")
-    program = ("import psycopg2\nc = [psycopg2.connect('') for _ in range(3)]\ntry:\n    psycopg2.connect('')\n"
-               "except psycopg2.OperationalError:\n    pass\n[x.close() for x in c]\n")
-    parsed = run_with_shim([PYTHON, "-c", program], db=db, env={"PGUSER": "narrow"}).check_status(0).report()
+    cluster.query("CREATE ROLE %s LOGIN" % role)
+    cluster.query(prepare % {"role": role, "database": db.name})
+    program = ("import psycopg2\nc = [psycopg2.connect('') for _ in range(%d)]\ntry:\n    psycopg2.connect('')\n"
+               "except psycopg2.OperationalError:\n    pass\n[x.close() for x in c]\n" % held)
+    parsed = run_with_shim([PYTHON, "-c", program], db=db, env={"PGUSER": role}).check_status(0).report()
+    check_equal([(failure, 1)], [(f["class"], f["count"]) for f in parsed["failures"]], "failures")
     finding, = findings_of(parsed, "exhausted")
-    check_equal(("error", "fact", 1, 3), (finding["level"], finding["certainty"], finding["count"],
-                                          finding["evidence"]["held_then"]), "the finding")
+    check_equal(("error", "fact", 1, held), (finding["level"], finding["certainty"], finding["count"],
+                                             finding["evidence"]["held_then"]), "the finding")
     check_equal("exhausted", parsed["pools"][finding["pool"]]["status"], "status of the pool")
+    snapshot, = parsed["snapshots"]
+    check_equal((failure, held), (snapshot["failure"], len(snapshot["holders"])), "snapshot")
+    places = {(frame["file"], frame["line"])
+              for frame in (site_of(parsed, holder)["application_frame"] for holder in snapshot["holders"])}
+    check_equal({("<string>", 2)}, places, "where they were taken")
+
+
+@test
+def a_role_at_its_limit_is_a_fact_with_its_holders():
+    check_refused("role_limit", "narrow", 3, "ALTER ROLE %(role)s CONNECTION LIMIT 3")
+
+
+@test
+def a_database_at_its_limit_is_a_fact_with_its_holders():
+    check_refused("database_limit", "crowded", 2, "ALTER DATABASE \"%(database)s\" CONNECTION LIMIT 2")
+
+
+@test
+def reserved_slots_are_a_fact_with_the_holders_of_the_rest():
+    free = int(cluster.value("SELECT current_setting('max_connections')::int - "
+                             "current_setting('superuser_reserved_connections')::int"))
+    check_refused("reserved_slots", "ordinary", free, "SELECT 1 AS \"%(role)s %(database)s\"")
 
 
 main()
