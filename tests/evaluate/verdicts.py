@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import subprocess
+import threading
 import time
 
 from pqlease_test import (PQLEASE, PYTHON, ROOT, Failure, check, clean_environment, cleanup, fixture, ledger_directory,
@@ -34,12 +35,14 @@ SCENARIOS = {
 }
 
 _numbers = itertools.count(1)
+_one_at_a_time = threading.Lock()  # two GRANTs on a schema at once fail: "tuple concurrently updated"
 
 
 def make_role(cluster, limit):
     name = "app%d" % next(_numbers)
     cluster.query("CREATE ROLE %s LOGIN CONNECTION LIMIT %d" % (name, -1 if limit is None else limit))
-    cluster.query("GRANT ALL ON SCHEMA public TO %s" % name)
+    with _one_at_a_time:
+        cluster.query("GRANT ALL ON SCHEMA public TO %s" % name)
     return name
 
 
