@@ -219,6 +219,7 @@ def a_working_first_command_is_not_called_waiting():
     pooler = Pooler(cluster.fresh_database())
     ledger = new_ledger()
     slow = start_with_shim([cluster.bin("psql"), "-XAtc", "select pg_sleep(3)"], db=pooler, ledger=ledger)
+    wait_until(lambda: os.path.exists(ledger), what="a ledger")
     wait_until(lambda: [pool["waiting"] for pool in report(ledger)["pools"]] == [None], what="a use of unknown kind")
     check_equal(0, pooler.waiting(), "clients that wait for pgbouncer")
     check_equal([0], [pool["waiting"] for pool in report(ledger, "--limit=5")["pools"]], "with a known capacity")
