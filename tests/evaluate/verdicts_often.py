@@ -39,7 +39,7 @@ def main():
     for name in verdicts.SCENARIOS:
         for language in verdicts.LANGUAGES:
             print("%-16s %-7s %d of %d right" % (name, language, RUNS - len(wrong[name, language]), RUNS))
-    sys.exit(1 if wrong else 0)
+    sys.exit(1 if any(wrong.values()) else 0)
 
 
 if __name__ == "__main__":
