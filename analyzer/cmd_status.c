@@ -59,13 +59,13 @@ struct request {
 	struct live_options live;
 };
 
-static enum status_exit exit_of(const char *overall) {
+static enum status_exit exit_of(const char *word) {
 	static const struct {
 		const char *word;
 		enum status_exit code;
 	} codes[] = {{"healthy", STATUS_HEALTHY}, {"warning", STATUS_WARNING}, {"critical", STATUS_CRITICAL}};
 	for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++)
-		if (strcmp(overall, codes[i].word) == 0)
+		if (strcmp(word, codes[i].word) == 0)
 			return codes[i].code;
 	return STATUS_UNKNOWN;
 }
@@ -112,9 +112,9 @@ static void print_findings(const struct report *report) {
 	       count[FINDING_NOTE] == 1 ? "" : "s");
 }
 
-static void print_status(const struct report *report, const char *overall) {
+static void print_status(const struct report *report, const char *word) {
 	struct arena arena = {0};
-	printf("DATABASE CONNECTION STATUS: %s (run %.8s, %s, %.0f s)\n", overall, report->run.id,
+	printf("DATABASE CONNECTION STATUS: %s (run %.8s, %s, %.0f s)\n", word, report->run.id,
 	       report->run.live ? "live" : "ended", report->run.duration);
 	if (report->pool_count == 0)
 		printf("No pool: no connection was taken so far\n");
@@ -135,16 +135,16 @@ static enum status_exit show_once(struct follower *follower, const struct reques
 		return STATUS_UNKNOWN;
 	}
 	struct health_subject subject = {&report, 1};
-	const char *overall = health_overall_word(&subject);
+	const char *word = health_worst_word(&subject);
 	if (request->is_json) {
 		json_t *everything = health_everything(&subject);
 		json_dumpf(everything, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
 		putchar('\n');
 		json_decref(everything);
 	} else {
-		print_status(report, overall);
+		print_status(report, word);
 	}
-	return exit_of(overall);
+	return exit_of(word);
 }
 
 /* ---- Watching ------------------------------------------------------------------------------------------------ */
@@ -222,7 +222,7 @@ static enum status_exit watch(struct follower *follower, const struct request *r
 		if (report == NULL)
 			break;
 		struct health_subject subject = {&report, 1};
-		code = exit_of(health_overall_word(&subject));
+		code = exit_of(health_worst_word(&subject));
 		edges_look(edges, report, print_edge, &watch);
 		if (state == FOLLOWER_LIVE)
 			pause_for(request->watch_seconds);

@@ -41,6 +41,8 @@ static int run_command(int argc, char **argv) {
 			optind = 0;
 			return commands[i].function(argc, argv);
 		}
+	if (strcmp(argv[0], "help") == 0)
+		return print_help();
 	options_error(argv[0], "no such command, see pqlease --help");
 	return OPTIONS_EXIT_USAGE;
 }

@@ -31,6 +31,11 @@ static bool add_output(struct report_outputs *outputs, const char *value) {
 	if (!report_outputs_parse_format("--output", name, &output->format))
 		return false;
 	output->path = separator + 1;
+	for (size_t i = 0; i < outputs->count; i++)
+		if (strcmp(outputs->output[i].path, output->path) == 0) {
+			options_error("--output", "'%s' is given twice", output->path);
+			return false;
+		}
 	outputs->count++;
 	return true;
 }

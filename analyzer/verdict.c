@@ -409,6 +409,8 @@ static bool tells_when_taken(const struct finding *finding) {
 	return is_kind(finding, "never-finished") || is_kind(finding, "growing");
 }
 
+#define RATE_SPAN_S 0.1 /* a rate is of leaks that are at least so far apart */
+
 /* The slots of the server, or two sizes that pools often have. */
 static const char *say_exhaustion(const struct verdict_facts *facts) {
 	const struct report_server *server = facts->report->server;
@@ -420,6 +422,8 @@ static const char *say_exhaustion(const struct verdict_facts *facts) {
 	if (server != NULL && server->max_connections > server->reserved)
 		sizes[1] = (double)(server->max_connections - server->reserved);
 	double span_s = (double)(worst->last_ns - worst->first_ns) / 1e9;
+	if (span_s < RATE_SPAN_S)
+		return NULL; /* a burst has no rate */
 	double per_second = (double)(worst->count - 1) / span_s;
 	return arena_text(facts->arena,
 			  "At this rate, %s per minute, %.0f connections are gone after %s and %.0f after "

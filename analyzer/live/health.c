@@ -94,6 +94,11 @@ const char *health_overall_word(const struct health_subject *subject) {
 	return worst.pool != NULL ? words[rank_of(worst.pool->status)].overall : "degraded";
 }
 
+const char *health_worst_word(const struct health_subject *subject) {
+	struct found_pool worst = worst_pool(subject, NULL);
+	return worst.pool != NULL ? words[rank_of(worst.pool->status)].database : "unknown";
+}
+
 /* ---- One pool --------------------------------------------------------------------------------------------- */
 
 static void set_pool_numbers(json_t *object, const struct report_pool *pool) {
@@ -259,8 +264,10 @@ json_t *health_everything(const struct health_subject *subject) {
 	struct found_pool found = worst_pool(subject, NULL);
 	json_t *object = json_object();
 	json_object_set_new(object, "schema", json_integer(1));
-	json_object_set_new(object, "status", text(health_overall_word(subject)));
-	json_object_set_new(object, "timestamp", realtime(instant_realtime_ns()));
+	json_object_set_new(object, "status", text(health_worst_word(subject)));
+	json_object_set_new(object, "timestamp",
+			    found.report != NULL ? timestamp_of(found.report)
+						 : realtime(instant_realtime_ns()));
 	json_object_set_new(object, "run", text(found.report != NULL ? found.report->run.id : NULL));
 	json_object_set_new(object, "live", json_boolean(found.report != NULL && found.report->run.live));
 	if (found.pool != NULL) {

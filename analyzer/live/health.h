@@ -23,6 +23,8 @@ struct health_subject {
 };
 
 const char *health_overall_word(const struct health_subject *subject);
+/* The same, but unknown is called so: healthy, unknown, warning or critical. */
+const char *health_worst_word(const struct health_subject *subject);
 
 /* {ok, status, timestamp, components: {database: {...}}} */
 json_t *health_aggregate(const struct health_subject *subject);

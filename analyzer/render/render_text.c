@@ -408,7 +408,7 @@ static void print_server(struct text_rendering *rendering) {
 		return;
 	text_page_line(page, TEXT_PAGE_HEADING, "Server", "%s", "");
 	text_page_line(page, TEXT_PAGE_PLAIN, "  ",
-		       "version %s, max_connections %s, %s of them reserved%s%s; %s client sessions now",
+		       "version %s, max_connections %s, %s of them reserved%s%s; client sessions now: %s",
 		       short_version(page, server->version), text_page_count(page, server->max_connections),
 		       text_page_count(page, server->reserved),
 		       limit_of(page, "role limit", server->role_limit),

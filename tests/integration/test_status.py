@@ -57,7 +57,7 @@ def what_cannot_be_known_is_3():
     holder = Holder(db)
     holder.tell("open 1")
     code, parsed = status_json(holder)
-    check_equal((UNKNOWN, "degraded", None), (code, parsed["status"], parsed["usage_percent"]), "without capacity")
+    check_equal((UNKNOWN, "unknown", None), (code, parsed["status"], parsed["usage_percent"]), "without capacity")
     run = pqlease("status", "/no/such.ledger")
     check_equal((UNKNOWN, b""), (run.status, run.stdout), "no ledger")
     check_equal(1, run.stderr.count(b"\n"), "lines on stderr")
