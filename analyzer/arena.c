@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "analyzer/options.h"
+#include "analyzer/commands/options.h"
 
 struct arena_block {
 	struct arena_block *older;

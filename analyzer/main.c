@@ -1,14 +1,14 @@
 /*
  * pqlease: finds the command in commands.def and runs it.
  */
-#include "analyzer/options.h"
+#include "analyzer/commands/options.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "analyzer/commands.h"
+#include "analyzer/commands/commands.h"
 
 struct command {
 	const char *name;
@@ -18,7 +18,7 @@ struct command {
 
 static const struct command commands[] = {
 #define COMMAND(name, function, help) {name, function, help},
-#include "analyzer/commands.def"
+#include "analyzer/commands/commands.def"
 #undef COMMAND
 };
 

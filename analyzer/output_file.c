@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "analyzer/ledger_reader.h"
+#include "analyzer/ledger/ledger_reader.h"
 
 static int stream_of(struct output_file *file, int descriptor) {
 	file->stream = descriptor >= 0 ? fdopen(descriptor, "w") : NULL;

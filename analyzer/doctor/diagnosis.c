@@ -12,8 +12,8 @@
 #include "analyzer/doctor/shell_text.h"
 #include "analyzer/doctor/tell_tale.h"
 #include "analyzer/doctor/wrappers.h"
-#include "analyzer/preload_probe.h"
-#include "analyzer/target.h"
+#include "analyzer/program/preload_probe.h"
+#include "analyzer/program/target.h"
 #include "analyzer/text.h"
 
 enum { DEPTH_MAX = 5, COMMANDS_MAX = 100 };

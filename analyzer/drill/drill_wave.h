@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "analyzer/ledger_keeper.h"
+#include "analyzer/ledger/ledger_keeper.h"
 
 struct drill_run {
 	pid_t pid; /* 0: not running */

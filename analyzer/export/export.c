@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "analyzer/report_tests.h"
+#include "analyzer/report/report_tests.h"
 #include "analyzer/text.h"
 
 static const struct {

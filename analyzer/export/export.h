@@ -10,7 +10,7 @@
 #include <stdio.h>
 
 #include "analyzer/model.h"
-#include "analyzer/report.h"
+#include "analyzer/report/report.h"
 
 /* One place that leases were taken at. */
 struct export_site {

@@ -6,7 +6,7 @@
 #include <jansson.h>
 
 #include "analyzer/export/export.h"
-#include "analyzer/options.h"
+#include "analyzer/commands/options.h"
 #include "analyzer/render/json_text.h"
 
 static json_t *frame_of(struct arena *arena, const struct site_frame *frame) {

@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "analyzer/finding.h"
+#include "analyzer/judge/finding.h"
 #include "analyzer/gate/gate_input.h"
 
 #define BASELINE_FIRST_LINE "# pqlease baseline 1"

@@ -6,7 +6,7 @@
 #include "analyzer/gate/gate_judging.h"
 #include "analyzer/gate/quantity.h"
 #include "analyzer/hash_table.h"
-#include "analyzer/options.h"
+#include "analyzer/commands/options.h"
 
 const char *gate_state_name(enum gate_state state) {
 	static const char *const names[GATE_STATE_COUNT] = {"new",        "worse", "same",

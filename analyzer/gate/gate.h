@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "analyzer/arena.h"
-#include "analyzer/finding.h"
+#include "analyzer/judge/finding.h"
 
 struct report;
 struct gate_policy;

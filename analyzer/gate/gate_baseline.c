@@ -5,7 +5,7 @@
 
 #include "analyzer/gate/gate.h"
 #include "analyzer/gate/quantity.h"
-#include "analyzer/report.h"
+#include "analyzer/report/report.h"
 #include "analyzer/text.h"
 
 static const char *site_text(struct arena *arena, const struct report *report,

@@ -9,7 +9,7 @@
 #include "analyzer/gate/gate_text.h"
 #include "analyzer/gate/git_file.h"
 #include "analyzer/output_file.h"
-#include "analyzer/report.h"
+#include "analyzer/report/report.h"
 
 static const char standard_reason[] = "accepted when the baseline was written";
 

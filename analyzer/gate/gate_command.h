@@ -6,7 +6,7 @@
 #define PQLEASE_ANALYZER_GATE_GATE_COMMAND_H
 
 #include "analyzer/gate/gate_config.h"
-#include "analyzer/options.h"
+#include "analyzer/commands/options.h"
 
 struct report;
 

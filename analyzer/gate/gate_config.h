@@ -8,7 +8,7 @@
 #include <limits.h>
 
 #include "analyzer/gate/gate_policy.h"
-#include "analyzer/report_settings.h"
+#include "analyzer/report/report_settings.h"
 
 #define GATE_CONFIG_NAME "pqlease.yaml"
 

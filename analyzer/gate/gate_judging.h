@@ -6,7 +6,7 @@
 
 #include "analyzer/gate/gate.h"
 #include "analyzer/gate/gate_policy.h"
-#include "analyzer/report.h"
+#include "analyzer/report/report.h"
 
 struct gate_judging {
 	struct report *report;

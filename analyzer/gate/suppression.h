@@ -9,7 +9,7 @@
 #include <stdio.h>
 
 #include "analyzer/gate/gate_input.h"
-#include "analyzer/site_frames.h"
+#include "analyzer/symbols/site_frames.h"
 
 struct report;
 struct report_finding;

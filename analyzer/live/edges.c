@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "analyzer/restarts.h"
+#include "analyzer/judge/restarts.h"
 
 enum { REMEMBERED_MAX = 4096 }; /* pools and findings: who has more of them has seen enough lines */
 

@@ -5,7 +5,7 @@
 #ifndef PQLEASE_ANALYZER_LIVE_EDGES_H
 #define PQLEASE_ANALYZER_LIVE_EDGES_H
 
-#include "analyzer/report.h"
+#include "analyzer/report/report.h"
 
 enum edge_severity { EDGE_INFO, EDGE_WARNING, EDGE_CRITICAL };
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "analyzer/ledger_search.h"
+#include "analyzer/ledger/ledger_search.h"
 
 #define SEARCH_EVERY_NS UINT64_C(1000000000)
 

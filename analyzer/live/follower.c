@@ -6,9 +6,9 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "analyzer/aftermath.h"
-#include "analyzer/ledger_reader.h"
-#include "analyzer/symbol_source.h"
+#include "analyzer/ledger/aftermath.h"
+#include "analyzer/ledger/ledger_reader.h"
+#include "analyzer/symbols/symbol_source.h"
 
 /* What tells one state of an ended ledger's file from another. */
 struct file_stamp {

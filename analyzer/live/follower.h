@@ -10,7 +10,7 @@
 
 #include <stdint.h>
 
-#include "analyzer/report.h"
+#include "analyzer/report/report.h"
 
 #define FOLLOWER_SHORTEST_NS UINT64_C(200000000) /* between two readings */
 #define FOLLOWER_LONGEST_NS \

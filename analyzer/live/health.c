@@ -7,7 +7,7 @@
 
 #include "analyzer/instant.h"
 #include "analyzer/live/history.h"
-#include "analyzer/restarts.h"
+#include "analyzer/judge/restarts.h"
 #include "analyzer/text.h"
 
 /* ---- Values ----------------------------------------------------------------------------------------- */

@@ -15,7 +15,7 @@
 
 #include <jansson.h>
 
-#include "analyzer/report.h"
+#include "analyzer/report/report.h"
 
 struct health_subject {
 	const struct report *const *reports; /* of live runs, newest first */

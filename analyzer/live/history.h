@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "analyzer/report.h"
+#include "analyzer/report/report.h"
 
 enum { HISTORY_MAX = 300 };
 

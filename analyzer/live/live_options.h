@@ -6,7 +6,7 @@
 #define PQLEASE_ANALYZER_LIVE_LIVE_OPTIONS_H
 
 #include "analyzer/gate/gate_command.h"
-#include "analyzer/judge_options.h"
+#include "analyzer/commands/judge_options.h"
 
 /* For the command's table of options and its help. */
 #define LIVE_OPTIONS {"limit", required_argument, NULL, JUDGE_OPTIONS_LIMIT}, GATE_CONFIG_OPTION

@@ -7,7 +7,7 @@
 
 #include "analyzer/arena.h"
 #include "analyzer/render/render.h"
-#include "analyzer/report.h"
+#include "analyzer/report/report.h"
 
 /* A file as the program knows it, relative to `source_root` (absolute, may be NULL) if it is below it. Raw bytes. */
 const char *finding_text_relative(const char *file, const char *source_root);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "analyzer/restarts.h"
+#include "analyzer/judge/restarts.h"
 #include "analyzer/text.h"
 
 /* What is being written: a sample at a time, of one family, for one run after the other. */

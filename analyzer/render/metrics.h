@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
-#include "analyzer/report.h"
+#include "analyzer/report/report.h"
 
 enum { METRICS_TOP_SITES = 20 };
 

@@ -5,10 +5,10 @@
 
 #include <jansson.h>
 
-#include "analyzer/options.h"
+#include "analyzer/commands/options.h"
 #include "analyzer/render/json_text.h"
 #include "analyzer/render/text_page.h"
-#include "analyzer/run_diff.h"
+#include "analyzer/judge/run_diff.h"
 
 /* ---- Text ------------------------------------------------------------------------------------- */
 

@@ -5,7 +5,7 @@
 
 #include "analyzer/gate/gate.h"
 #include "analyzer/render/finding_text.h"
-#include "analyzer/report.h"
+#include "analyzer/report/report.h"
 #include "analyzer/text.h"
 
 /* A workflow command ends with its line, its properties at ',' and its head at '::'. */

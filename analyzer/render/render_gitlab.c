@@ -7,7 +7,7 @@
 #include "analyzer/gate/gate.h"
 #include "analyzer/render/finding_text.h"
 #include "analyzer/render/json_text.h"
-#include "analyzer/report.h"
+#include "analyzer/report/report.h"
 
 /* GitLab takes entries with one fingerprint for one: two lines of one function need two. */
 static json_t *fingerprint_of(struct arena *arena, const struct report *report, size_t index) {

@@ -6,10 +6,10 @@
 #include <jansson.h>
 
 #include "analyzer/gate/gate.h"
-#include "analyzer/options.h"
+#include "analyzer/commands/options.h"
 #include "analyzer/render/json_fields.h"
 #include "analyzer/render/json_text.h"
-#include "analyzer/report.h"
+#include "analyzer/report/report.h"
 #include "analyzer/text.h"
 
 /* Fifteen digits hold every nanosecond of ten days and show no noise of binary fractions. */

@@ -7,7 +7,7 @@
 #include "analyzer/gate/gate.h"
 #include "analyzer/hash_table.h"
 #include "analyzer/render/finding_text.h"
-#include "analyzer/report.h"
+#include "analyzer/report/report.h"
 #include "analyzer/text.h"
 
 /* ---- XML: libxml2's writer lets control characters and invalid UTF-8 through --------------------- */

@@ -6,7 +6,7 @@
 
 #include "analyzer/gate/gate.h"
 #include "analyzer/render/finding_text.h"
-#include "analyzer/report.h"
+#include "analyzer/report/report.h"
 #include "analyzer/text.h"
 
 enum {

@@ -5,10 +5,10 @@
 #include <jansson.h>
 
 #include "analyzer/gate/gate.h"
-#include "analyzer/options.h"
+#include "analyzer/commands/options.h"
 #include "analyzer/render/finding_text.h"
 #include "analyzer/render/json_text.h"
-#include "analyzer/report.h"
+#include "analyzer/report/report.h"
 
 static const char root_id[] = "SRCROOT";
 

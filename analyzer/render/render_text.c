@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "analyzer/render/text_page.h"
-#include "analyzer/report.h"
+#include "analyzer/report/report.h"
 #include "analyzer/text.h"
 
 enum {

@@ -4,7 +4,7 @@
 #include <stdarg.h>
 #include <string.h>
 
-#include "analyzer/report.h"
+#include "analyzer/report/report.h"
 #include "analyzer/text.h"
 
 enum { LINE_BYTES = 4096, PARAGRAPH_WIDTH = 1000 };

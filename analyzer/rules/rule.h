@@ -7,9 +7,9 @@
 
 #include <stdbool.h>
 
-#include "analyzer/finding.h"
-#include "analyzer/report.h"
-#include "analyzer/site_groups.h"
+#include "analyzer/judge/finding.h"
+#include "analyzer/report/report.h"
+#include "analyzer/symbols/site_groups.h"
 
 struct rule_input {
 	const struct model *model;

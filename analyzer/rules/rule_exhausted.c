@@ -6,8 +6,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "analyzer/pool_load.h"
-#include "analyzer/pool_waits.h"
+#include "analyzer/judge/pool_load.h"
+#include "analyzer/judge/pool_waits.h"
 #include "analyzer/rules/rule.h"
 
 static const char *words_of(const char *class_name) {

@@ -2,7 +2,7 @@
  * growing: more and more leases of one place are open, cycle after cycle, and the old ones stay. What the end of a process
  * shows to be a leak is not blamed a second time, nor is a lease whose thread has gone.
  */
-#include "analyzer/growth.h"
+#include "analyzer/judge/growth.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

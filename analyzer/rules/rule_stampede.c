@@ -4,7 +4,7 @@
  */
 #include <inttypes.h>
 
-#include "analyzer/pool_load.h"
+#include "analyzer/judge/pool_load.h"
 #include "analyzer/rules/rule.h"
 
 bool rule_stampede(const struct rule_input *input, struct finding *finding) {

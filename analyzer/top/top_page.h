@@ -10,7 +10,7 @@
 #include <stddef.h>
 
 #include "analyzer/arena.h"
-#include "analyzer/report.h"
+#include "analyzer/report/report.h"
 
 enum top_style {
 	TOP_PLAIN,

@@ -24,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "analyzer/ledger_reader.h"
+#include "analyzer/ledger/ledger_reader.h"
 #include "shim/process.h"
 #include "tests/evaluate/storm_judge.h"
 #include "tests/evaluate/storm_writer.h"

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "analyzer/ledger_reader.h"
+#include "analyzer/ledger/ledger_reader.h"
 #include "tests/evaluate/storm_writer.h"
 
 /* Counters whose every change a writer announces. */

@@ -1,8 +1,8 @@
 /* An ELF file that a ledger names: sections, symbol tables, notes, debug links. */
 #include <string.h>
 
-#include "analyzer/elf_file.h"
-#include "analyzer/elf_symbols.h"
+#include "analyzer/symbols/elf_file.h"
+#include "analyzer/symbols/elf_symbols.h"
 #include "tests/fuzz/fuzz.h"
 
 static void look_up(const struct elf_symbols *symbols) {

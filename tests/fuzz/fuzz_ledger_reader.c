@@ -3,11 +3,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "analyzer/advice.h"
-#include "analyzer/aftermath.h"
-#include "analyzer/ledger_reader.h"
+#include "analyzer/judge/advice.h"
+#include "analyzer/ledger/aftermath.h"
+#include "analyzer/ledger/ledger_reader.h"
 #include "analyzer/render/render.h"
-#include "analyzer/report.h"
+#include "analyzer/report/report.h"
 #include "tests/fuzz/fuzz.h"
 
 static void check_references(const struct model *model) {

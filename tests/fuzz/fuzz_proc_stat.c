@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "analyzer/liveness.h"
+#include "analyzer/ledger/liveness.h"
 #include "shim/proc.h"
 #include "shim/ledger_file.h"
 #include "tests/fuzz/fuzz.h"

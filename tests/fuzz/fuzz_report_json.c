@@ -6,8 +6,8 @@
 #include "analyzer/gate/gate_text.h"
 #include "analyzer/gate/suppression.h"
 #include "analyzer/render/render.h"
-#include "analyzer/report.h"
-#include "analyzer/report_reader.h"
+#include "analyzer/report/report.h"
+#include "analyzer/report/report_reader.h"
 #include "tests/fuzz/fuzz.h"
 
 static void write_everything(struct report *report) {

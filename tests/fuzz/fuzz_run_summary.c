@@ -1,6 +1,6 @@
 /* A JSON report as somebody else may have written it, compared with itself. */
 #include "analyzer/render/render_diff.h"
-#include "analyzer/run_diff.h"
+#include "analyzer/judge/run_diff.h"
 #include "tests/fuzz/fuzz.h"
 
 #include <stdio.h>

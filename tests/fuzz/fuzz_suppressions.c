@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "analyzer/gate/gate_config.h"
-#include "analyzer/report.h"
+#include "analyzer/report/report.h"
 #include "tests/fuzz/fuzz.h"
 
 static void match_all(const struct gate_policy *policy) {

@@ -1,7 +1,7 @@
 /* The symbols behind the mapped part of a ledger. What is loaded must survive being looked up. */
 #include <string.h>
 
-#include "analyzer/symbol_store.h"
+#include "analyzer/symbols/symbol_store.h"
 #include "tests/fuzz/fuzz.h"
 
 #define MAPPED_BYTES 64u /* as if the ledger in front were so small */

@@ -1,7 +1,7 @@
 /* A file that is about to be started: the first line of a script, the headers of a program, what it needs. */
 #include "analyzer/doctor/tell_tale.h"
-#include "analyzer/elf_needed.h"
-#include "analyzer/target.h"
+#include "analyzer/program/elf_needed.h"
+#include "analyzer/program/target.h"
 #include "tests/fuzz/fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length_bytes) {

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "analyzer/symbol_store.h"
+#include "analyzer/symbols/symbol_store.h"
 #include "shim/ledger_writer.h"
 #include "tests/unit/support/ledger_builder.h"
 

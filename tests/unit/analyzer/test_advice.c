@@ -11,7 +11,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "analyzer/advice.h"
+#include "analyzer/judge/advice.h"
 
 enum { USES_MAX = 4096 };
 

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "analyzer/backend_search.h"
+#include "analyzer/server/backend_search.h"
 
 enum { BACKEND = 4711, PID = 70 };
 

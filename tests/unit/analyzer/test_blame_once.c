@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "analyzer/report.h"
+#include "analyzer/report/report.h"
 
 enum { LEASES_MAX = 64, END = 1000, GROWN = 48 };
 enum { TAKER = MODEL_SITE_FIRST, POOLED, SITES };

@@ -17,8 +17,8 @@
 #include "analyzer/gate/gate.h"
 #include "analyzer/render/finding_text.h"
 #include "analyzer/render/render.h"
-#include "analyzer/report.h"
-#include "analyzer/report_tests.h"
+#include "analyzer/report/report.h"
+#include "analyzer/report/report_tests.h"
 #include "analyzer/text.h"
 
 #define HOSTILE                                                                                       \

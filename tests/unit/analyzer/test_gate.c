@@ -14,7 +14,7 @@
 #include "analyzer/gate/gate_baseline.h"
 #include "analyzer/gate/gate_config.h"
 #include "analyzer/gate/gate_text.h"
-#include "analyzer/report.h"
+#include "analyzer/report/report.h"
 
 /* ---- A report: an error with 3, a warning with 2, a note with 1, each at a site of its own ------------- */
 

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "analyzer/gate/gate_config.h"
-#include "analyzer/site_frames.h"
+#include "analyzer/symbols/site_frames.h"
 
 static struct gate_policy policy;
 static struct gate_config config;

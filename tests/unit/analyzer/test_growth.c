@@ -8,7 +8,7 @@
 
 #include <math.h>
 
-#include "analyzer/growth.h"
+#include "analyzer/judge/growth.h"
 
 enum { CELLS = 48, CYCLES = 3 };
 

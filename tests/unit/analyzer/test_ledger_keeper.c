@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "analyzer/ledger_keeper.h"
+#include "analyzer/ledger/ledger_keeper.h"
 #include "shim/ledger_file.h"
 #include "shim/ledger_format.h"
 

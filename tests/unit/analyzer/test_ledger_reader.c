@@ -16,10 +16,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "analyzer/aftermath.h"
-#include "analyzer/ledger_reader.h"
+#include "analyzer/ledger/aftermath.h"
+#include "analyzer/ledger/ledger_reader.h"
 #include "analyzer/render/render.h"
-#include "analyzer/report.h"
+#include "analyzer/report/report.h"
 #include "tests/unit/support/ledger_builder.h"
 
 static struct ledger_builder builder;

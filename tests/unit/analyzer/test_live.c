@@ -17,7 +17,7 @@
 #include "analyzer/live/edges.h"
 #include "analyzer/live/health.h"
 #include "analyzer/live/history.h"
-#include "analyzer/restarts.h"
+#include "analyzer/judge/restarts.h"
 #include "analyzer/render/metrics.h"
 #include "analyzer/text.h"
 #include "analyzer/top/top_page.h"

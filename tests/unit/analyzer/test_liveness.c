@@ -12,8 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "analyzer/aftermath.h"
-#include "analyzer/ledger_reader.h"
+#include "analyzer/ledger/aftermath.h"
+#include "analyzer/ledger/ledger_reader.h"
 #include "tests/unit/support/ledger_builder.h"
 
 enum { PID = 4001, START_TICKS = 200, STACK_START = 140000 };

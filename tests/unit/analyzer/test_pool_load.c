@@ -10,7 +10,7 @@
 
 #include <math.h>
 
-#include "analyzer/pool_load.h"
+#include "analyzer/judge/pool_load.h"
 
 static void assert_status(const char *status, double in_use, int64_t capacity) {
 	struct thresholds thresholds = thresholds_standard();

@@ -10,8 +10,8 @@
 
 #include <math.h>
 
-#include "analyzer/pool_load.h"
-#include "analyzer/pool_window.h"
+#include "analyzer/judge/pool_load.h"
+#include "analyzer/judge/pool_window.h"
 
 #define SECOND UINT64_C(1000000000)
 #define ORIGIN (1000 * SECOND)

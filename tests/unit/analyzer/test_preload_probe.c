@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "analyzer/preload_probe.h"
+#include "analyzer/program/preload_probe.h"
 
 static struct target own_program(void) {
 	struct target target;

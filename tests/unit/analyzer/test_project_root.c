@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "analyzer/project_root.h"
+#include "analyzer/symbols/project_root.h"
 
 static char folder[] = "/tmp/pqlease-project-root-XXXXXX";
 static char buffer[PATH_MAX];
@@ -51,7 +51,7 @@ static int finish(void **state) {
 static void test_each_marker_makes_a_root(void **state) {
 	static const char *const markers[] = {
 #define MARKER(name) name,
-#include "analyzer/project_root.def"
+#include "analyzer/symbols/project_root.def"
 #undef MARKER
 	};
 	(void)state;

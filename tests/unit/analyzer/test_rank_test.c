@@ -8,7 +8,7 @@
 
 #include <math.h>
 
-#include "analyzer/rank_test.h"
+#include "analyzer/judge/rank_test.h"
 
 static struct arena arena;
 

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "analyzer/release_kind.h"
+#include "analyzer/judge/release_kind.h"
 
 enum { FRAMES_MAX = 6 };
 

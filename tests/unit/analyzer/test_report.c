@@ -15,10 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "analyzer/aftermath.h"
-#include "analyzer/ledger_reader.h"
+#include "analyzer/ledger/aftermath.h"
+#include "analyzer/ledger/ledger_reader.h"
 #include "analyzer/render/render.h"
-#include "analyzer/report.h"
+#include "analyzer/report/report.h"
 #include "analyzer/text.h"
 #include "tests/unit/support/ledger_builder.h"
 

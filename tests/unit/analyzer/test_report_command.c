@@ -14,10 +14,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "analyzer/commands.h"
-#include "analyzer/ledger_search.h"
+#include "analyzer/commands/commands.h"
+#include "analyzer/ledger/ledger_search.h"
 #include "analyzer/output_file.h"
-#include "analyzer/report_command.h"
+#include "analyzer/commands/report_command.h"
 #include "tests/unit/support/ledger_builder.h"
 
 static struct ledger_builder builder;

@@ -14,8 +14,8 @@
 #include "analyzer/gate/gate.h"
 #include "analyzer/render/finding_text.h"
 #include "analyzer/render/render.h"
-#include "analyzer/report.h"
-#include "analyzer/report_reader.h"
+#include "analyzer/report/report.h"
+#include "analyzer/report/report_reader.h"
 
 static char golden_path[512];
 

@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-#include "analyzer/report.h"
+#include "analyzer/report/report.h"
 
 enum { LEASES_MAX = 64, END = 1000 };
 

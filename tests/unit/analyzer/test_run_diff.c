@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "analyzer/run_diff.h"
+#include "analyzer/judge/run_diff.h"
 
 static struct arena arena;
 

@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "analyzer/site_frames.h"
-#include "analyzer/symbol_source.h"
+#include "analyzer/symbols/site_frames.h"
+#include "analyzer/symbols/symbol_source.h"
 
 /*
  * Symbols without files: address N of any module is function N % 100 of the table below, the hundreds are

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "analyzer/gate/gate_config.h"
-#include "analyzer/report.h"
+#include "analyzer/report/report.h"
 
 static struct gate_policy policy;
 

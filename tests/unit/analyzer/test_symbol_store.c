@@ -19,8 +19,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "analyzer/symbol_source.h"
-#include "analyzer/symbol_store.h"
+#include "analyzer/symbols/symbol_source.h"
+#include "analyzer/symbols/symbol_store.h"
 
 #define MAPPED_BYTES 8192u
 #define HEADER_BYTES 24u

@@ -18,9 +18,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "analyzer/demangle.h"
-#include "analyzer/span_table.h"
-#include "analyzer/symbolizer.h"
+#include "analyzer/symbols/demangle.h"
+#include "analyzer/symbols/span_table.h"
+#include "analyzer/symbols/symbolizer.h"
 
 #define FRAMES 16
 

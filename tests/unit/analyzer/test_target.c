@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "analyzer/target.h"
+#include "analyzer/program/target.h"
 
 static char directory[64];
 static char path_text[256];

@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-#include "analyzer/thresholds.h"
+#include "analyzer/judge/thresholds.h"
 
 static void test_every_entry_is_a_member_of_its_own(void **state) {
 	(void)state;

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "analyzer/use_timeline.h"
+#include "analyzer/ledger/use_timeline.h"
 
 #define SECOND UINT64_C(1000000000)
 #define ORIGIN (1000 * SECOND)

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-#include "analyzer/report.h"
+#include "analyzer/report/report.h"
 
 enum { TAKER = MODEL_SITE_FIRST, POOLED, SITES };
 

@@ -11,7 +11,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "analyzer/verdict_causes.h"
+#include "analyzer/judge/verdict_causes.h"
 
 static struct report report;
 static struct thresholds thresholds;

@@ -1,5 +1,0 @@
-#include "analyzer/report_settings.h"
-
-struct report_settings report_settings_standard(void) {
-	return (struct report_settings){.thresholds = thresholds_standard()};
-}
