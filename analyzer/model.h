@@ -184,7 +184,9 @@ enum model_release_fact {                                    /* bits */
 			  MODEL_FACT_OTHER_PROCESS = 1u << 5, /* by a process that did not take it */
 			  MODEL_FACT_NO_SCRIPT = 1u
 				  << 6, /* a script runtime is there, and ran no script in this thread */
-			  MODEL_FACT_ANY = (1u << 7) - 1
+			  MODEL_FACT_IN_USE = 1u << 7, /* in the middle of a use, and no command in flight */
+			  MODEL_FACT_LEFT = 1u << 8,   /* no release: see model.left_in_use */
+			  MODEL_FACT_ANY = (1u << 9) - 1
 };
 
 struct model_totals {
@@ -298,7 +300,8 @@ struct model_site {
 struct model_releaser {
 	uint32_t site;
 	uint32_t release_site;
-	uint32_t facts; /* enum model_release_fact */
+	uint32_t facts;    /* enum model_release_fact */
+	uint32_t use_site; /* with MODEL_FACT_IN_USE: where that use began */
 	uint64_t count;
 	uint64_t first_ns;
 	uint64_t last_ns;
@@ -347,7 +350,8 @@ struct model_lease {
 	uint32_t use_commands;   /* of these, in the use in progress */
 	bool is_begun_empty;     /* as struct model_use, of the use in progress */
 	bool is_in_use; /* has a use in progress: active, in a transaction or with results to consume */
-	bool is_broken; /* the server or the network ended the session */
+	bool is_used_to_the_end;   /* its last use ended only while the script runtime shut down */
+	bool is_broken;            /* the server or the network ended the session */
 	uint64_t use_begun_ns;     /* of the use in progress, 0 none */
 	int32_t use_thread;        /* who began it, 0 unknown */
 	uint64_t command_begun_ns; /* of the command in flight, 0 none */
@@ -379,8 +383,10 @@ struct model_ended {
 	int32_t thread;
 	int32_t backend_pid;
 	uint32_t site;
-	uint32_t release_site;  /* of MODEL_RELEASE_BY_OTHER_PROCESS: where that process used it */
-	uint32_t release_facts; /* enum model_release_fact, of MODEL_RELEASE_FINISHED */
+	uint32_t release_site; /* of MODEL_RELEASE_BY_OTHER_PROCESS: where that process used it */
+	uint32_t
+		release_facts; /* enum model_release_fact, of MODEL_RELEASE_FINISHED; IN_USE of OWNER_GONE, too */
+	uint32_t last_use_site; /* where its last use began */
 	uint32_t pool;
 	const char *role;
 	const char *test;
@@ -514,6 +520,9 @@ struct model {
 	size_t example_count;
 	struct model_releaser *releasers;
 	size_t releaser_count;
+	struct model_releaser
+		*left_in_use; /* never released: their process ended itself in the middle of a use */
+	size_t left_in_use_count;
 	struct model_ended *misuses; /* examples of MODEL_RELEASE_CONCURRENT_USE and NESTED_LEASE */
 	size_t misuse_count;
 	struct model_use *uses; /* the last ones, oldest first */

@@ -68,12 +68,15 @@ static void close_lease(struct ledger_slot *slot, const struct ending *ending, u
 	if (!ledger_slot_move(slot, LEDGER_LEASE_CLOSING))
 		return;
 	lease->ending_ns = now_ns;
+	bool was_in_use = was_open && ledger_is_in_use(lease);
+	uint32_t facts = ending->facts | (was_in_use ? LEDGER_FACT_IN_USE : 0);
 	if (was_open)
 		use_lease_ends(slot, now_ns);
 	ledger_add(&account, ending->counter, 1, now_ns);
 	if (ending->counter == LEDGER_FINISHED) {
 		ledger_add_time(&account, LEDGER_HOLD_TIME, now_ns - lease->held_since_ns);
-		ledger_add_release(&account, ending->site, ending->facts, now_ns);
+		ledger_add_release(&account, ending->site, facts, was_in_use ? lease->last_use_site : 0,
+				   now_ns);
 	}
 	if (ending->counter == LEDGER_FINISHED && (ending->facts & LEDGER_FACT_UNUSED))
 		ledger_add(&account, LEDGER_FINISHED_UNUSED, 1, now_ns);
@@ -87,7 +90,7 @@ static void close_lease(struct ledger_slot *slot, const struct ending *ending, u
 	ended.ended_ns = now_ns;
 	ended.release = (uint8_t)ending->release;
 	ended.release_site = ending->site;
-	ended.release_facts = ending->facts;
+	ended.release_facts = facts;
 	ledger_history_add(slot->ledger, &ended);
 	ledger_slot_free(slot);
 }
@@ -564,7 +567,7 @@ static void settle_with_owner(const struct recording *now, const struct conn_ent
 	enum ledger_left left = flags & LEDGER_LEASE_LEFT_ORPHANED ? LEDGER_LEFT_ORPHANED : LEDGER_LEFT_OPEN;
 	struct ledger_account account = {now->ledger, lease->pool, lease->site};
 	if (flags & LEDGER_LEASE_ESTABLISHED)
-		ledger_add_release(&account, release_site, LEDGER_FACT_OTHER_PROCESS, ledger_now_ns());
+		ledger_add_release(&account, release_site, LEDGER_FACT_OTHER_PROCESS, 0, ledger_now_ns());
 	if ((flags & LEDGER_LEASE_LEFT) && how < LEDGER_HOW_ENDED_COUNT)
 		ledger_take_back_unreleased(&account, left, (enum ledger_how_ended)how, ledger_now_ns());
 }

@@ -472,10 +472,12 @@ enum ledger_lease_flag {
 	LEDGER_LEASE_UNIX_SOCKET = 1u << 7,
 	LEDGER_LEASE_GSS = 1u << 8,
 	LEDGER_LEASE_FINISHED_ELSEWHERE = 1u << 9, /* a forked child called PQfinish: the session is over */
-	LEDGER_LEASE_LEFT = 1u << 10,          /* of a FREE slot: counted as unreleased, until it is reused */
-	LEDGER_LEASE_IN_USE = 1u << 11,        /* counted in the pool's gauge in_use */
-	LEDGER_LEASE_IN_USE_RUN = 1u << 15,    /* and in the run's */
-	LEDGER_LEASE_BROKEN = 1u << 12,        /* the server ended the session, or the network did */
+	LEDGER_LEASE_LEFT = 1u << 10,       /* of a FREE slot: counted as unreleased, until it is reused */
+	LEDGER_LEASE_IN_USE = 1u << 11,     /* counted in the pool's gauge in_use */
+	LEDGER_LEASE_IN_USE_RUN = 1u << 15, /* and in the run's */
+	LEDGER_LEASE_BROKEN = 1u << 12,     /* the server ended the session, or the network did */
+	LEDGER_LEASE_USED_TO_THE_END = 1u
+		<< 13, /* its last use ended only while the script runtime shut down; of use_flags */
 	LEDGER_LEASE_LEFT_ORPHANED = 1u << 14, /* with LEFT: as LEDGER_LEFT_ORPHANED, else LEDGER_LEFT_OPEN */
 	/* Of struct ledger_use only. */
 	LEDGER_USE_ASSUMED = 1u << 16, /* as LEDGER_USES_ASSUMED */
@@ -617,7 +619,7 @@ struct ledger_ended {
 	uint64_t owner_gone_ns; /* as struct ledger_lease */
 	uint64_t idle_ns;
 	uint32_t commands;
-	uint32_t reserved32;
+	uint32_t last_use_site; /* 0: never used */
 };
 
 /* Mixes the payload (all 8-byte words behind `check`) with the sequence; both rooms use it. */
@@ -638,7 +640,8 @@ static inline uint64_t ledger_ended_check(const struct ledger_ended *ended, uint
 
 /* ---- Who released what: exact for ever ------------------------------------------------------------
  * One entry per site, place and circumstances of the release, for established leases given to PQfinish. The
- * circumstances are raw; what they mean is judged by the analyzer.
+ * circumstances are raw; what they mean is judged by the analyzer. Leases that were left in the middle of a use have
+ * entries, too (LEDGER_FACT_LEFT): a pool's lease that was not given back is told from one that lay in the pool.
  */
 enum ledger_release_fact {                                      /* bits */
 			   LEDGER_FACT_FINALIZING = 1u << 0,    /* the script runtime was shutting down */
@@ -649,7 +652,10 @@ enum ledger_release_fact {                                      /* bits */
 			   LEDGER_FACT_OTHER_PROCESS = 1u << 5, /* by a process that did not take it */
 			   LEDGER_FACT_NO_SCRIPT = 1u
 				   << 6, /* a script runtime is there, and ran no script in this thread */
-			   LEDGER_FACT_ANY = (1u << 7) - 1
+			   LEDGER_FACT_IN_USE = 1u << 7, /* a use was in progress, and no command in flight */
+			   LEDGER_FACT_LEFT = 1u
+				   << 8, /* no release: its process ended itself, and left it so */
+			   LEDGER_FACT_ANY = (1u << 9) - 1
 };
 
 struct ledger_releaser {
@@ -657,7 +663,7 @@ struct ledger_releaser {
 	uint32_t site;
 	uint32_t release_site; /* site number; LEDGER_SITE_NONE: unknown */
 	uint32_t facts;        /* enum ledger_release_fact */
-	uint32_t reserved;
+	uint32_t use_site;     /* with LEDGER_FACT_IN_USE: where that use began; else 0 */
 	_Atomic uint64_t count;
 	_Atomic uint64_t inverted_first_ns;
 	_Atomic uint64_t last_ns;

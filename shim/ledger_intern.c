@@ -312,13 +312,15 @@ struct releaser_key {
 	uint32_t site;
 	uint32_t release_site;
 	uint32_t facts;
+	uint32_t use_site;
 };
 
 static bool releaser_is_equal(struct ledger_header *ledger, uint32_t id, uint64_t hash, const void *key) {
 	const struct releaser_key *wanted = key;
 	const struct ledger_releaser *releaser = ledger_unit(ledger, LEDGER_RELEASERS, id - 1);
 	return releaser && releaser->hash == hash && releaser->site == wanted->site &&
-		releaser->release_site == wanted->release_site && releaser->facts == wanted->facts;
+		releaser->release_site == wanted->release_site && releaser->facts == wanted->facts &&
+		releaser->use_site == wanted->use_site;
 }
 
 static uint32_t releaser_make(struct ledger_header *ledger, uint64_t hash, const void *key) {
@@ -331,17 +333,19 @@ static uint32_t releaser_make(struct ledger_header *ledger, uint64_t hash, const
 	releaser->site = wanted->site;
 	releaser->release_site = wanted->release_site;
 	releaser->facts = wanted->facts;
+	releaser->use_site = wanted->use_site;
 	return (uint32_t)number + 1;
 }
 
 void ledger_add_release(const struct ledger_account *account, uint32_t release_site, uint32_t facts,
-			uint64_t now_ns) {
+			uint32_t use_site, uint64_t now_ns) {
 	static const struct interning releasers = {LEDGER_RELEASER_INDEX, LEDGER_LOST_RELEASERS,
 						   releaser_is_equal, releaser_make, NULL};
 	/* Most threads release in one place what they took in one place. */
 	static __thread uint32_t last;
-	struct releaser_key key = {account->site, release_site, facts};
-	uint64_t hash = mix(mix(6, (uint64_t)key.site << 32 | key.release_site), key.facts);
+	struct releaser_key key = {account->site, release_site, facts, use_site};
+	uint64_t hash = mix(mix(6, (uint64_t)key.site << 32 | key.release_site),
+			    (uint64_t)key.use_site << 32 | key.facts);
 	bool is_last = last && releaser_is_equal(account->ledger, last, hash, &key);
 	uint32_t id = is_last ? last : intern(account->ledger, &releasers, hash, &key);
 	last = id;

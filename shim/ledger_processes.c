@@ -72,8 +72,10 @@ static enum ledger_left what_was_left(const struct ledger_lease *lease, enum led
 }
 
 static void keep_example(const struct ledger_account *account, const struct ledger_lease *lease,
-			 enum ledger_left left, enum ledger_how_ended how, uint64_t ended_ns) {
+			 enum ledger_left left, enum ledger_how_ended how, bool was_in_use,
+			 uint64_t ended_ns) {
 	struct ledger_ended ended = ledger_ended_of(lease);
+	ended.release_facts = was_in_use ? LEDGER_FACT_IN_USE : 0;
 	ended.ended_ns = ended_ns;
 	ended.release = LEDGER_RELEASE_OWNER_GONE;
 	ended.left = (uint8_t)left;
@@ -82,13 +84,13 @@ static void keep_example(const struct ledger_account *account, const struct ledg
 }
 
 static void fold_left(const struct ledger_account *account, struct ledger_lease *lease, enum ledger_left left,
-		      enum ledger_how_ended how, uint64_t ended_ns) {
+		      enum ledger_how_ended how, bool was_in_use, uint64_t ended_ns) {
 	uint64_t taken_ns = lease->established_ns ? lease->established_ns : lease->begun_ns;
 	uint64_t until_ns = ended_ns ? ended_ns : ledger_now_ns();
 	ledger_add_unreleased(account, left, how, taken_ns);
 	if (lease->flags & LEDGER_LEASE_ESTABLISHED)
 		ledger_add(account, LEDGER_LEFT_HELD_NS, until_ns - lease->held_since_ns, until_ns);
-	keep_example(account, lease, left, how, ended_ns);
+	keep_example(account, lease, left, how, was_in_use, ended_ns);
 	if (left != LEDGER_LEFT_OPEN && left != LEDGER_LEFT_ORPHANED)
 		return;
 	/* Who finishes it elsewhere marks the same word: the second of the two sees the first, and takes it back. */
@@ -98,17 +100,25 @@ static void fold_left(const struct ledger_account *account, struct ledger_lease 
 		ledger_take_back_unreleased(account, left, how, ledger_now_ns());
 }
 
+static bool is_own_end(enum ledger_how_ended how) {
+	return how == LEDGER_ENDED_EXIT || how == LEDGER_ENDED_EXEC;
+}
+
 static void fold_slot(struct ledger_slot *slot, enum ledger_how_ended how, uint64_t ended_ns) {
 	struct ledger_lease *lease = ledger_slot_lease(slot);
 	struct ledger_account account = {slot->ledger, lease->pool, lease->site};
 	enum ledger_left left = what_was_left(lease, ledger_slot_state(slot), ended_ns);
 	if (!ledger_slot_move(slot, LEDGER_LEASE_FOLDING))
 		return;
+	bool was_in_use = ledger_is_in_use(lease);
 	ledger_use_fold(slot, ended_ns ? ended_ns : ledger_now_ns());
 	if (lease->flags & LEDGER_LEASE_FINISHED_ELSEWHERE)
 		ledger_add(&account, LEDGER_FINISHED_ELSEWHERE, 1, ledger_now_ns());
 	else
-		fold_left(&account, lease, left, how, ended_ns);
+		fold_left(&account, lease, left, how, was_in_use, ended_ns);
+	if (was_in_use && is_own_end(how) && !(lease->flags & LEDGER_LEASE_FINISHED_ELSEWHERE))
+		ledger_add_release(&account, LEDGER_SITE_NONE, LEDGER_FACT_LEFT | LEDGER_FACT_IN_USE,
+				   lease->last_use_site, ended_ns ? ended_ns : ledger_now_ns());
 	if (lease->flags & LEDGER_LEASE_ESTABLISHED)
 		ledger_add_open(&account, -1, ledger_now_ns());
 	ledger_slot_free(slot);

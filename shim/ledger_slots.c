@@ -187,6 +187,7 @@ struct ledger_ended ledger_ended_of(const struct ledger_lease *lease) {
 		.commands = lease->commands,
 		.idle_ns = lease->idle_ns,
 		.owner_gone_ns = lease->owner_gone_ns,
+		.last_use_site = lease->last_use_site,
 	};
 }
 

@@ -136,6 +136,12 @@ static void raise_by(_Atomic uint64_t *word, uint64_t amount) {
 			      memory_order_relaxed);
 }
 
+bool ledger_is_in_use(const struct ledger_lease *lease) {
+	uint32_t flags = load(&lease->use_flags);
+	bool is_in_use = lease->use_begun_ns != 0 || (flags & LEDGER_LEASE_USED_TO_THE_END);
+	return is_in_use && lease->command_begun_ns == 0 && !(flags & LEDGER_LEASE_DEDICATED);
+}
+
 /* What is going on when the lease or its process ends belongs to its last use. */
 void ledger_use_fold(struct ledger_slot *slot, uint64_t ended_ns) {
 	struct ledger_lease *lease = ledger_slot_lease(slot);

@@ -80,9 +80,10 @@ void ledger_add_unreleased(const struct ledger_account *account, enum ledger_lef
  * after all. */
 void ledger_take_back_unreleased(const struct ledger_account *account, enum ledger_left left,
 				 enum ledger_how_ended how, uint64_t now_ns);
-/* An established lease of the account's site was finished at `release_site`; `facts` are enum ledger_release_fact. */
+/* An established lease of the account's site was finished at `release_site`; `facts` are enum ledger_release_fact, `use_site`
+ * is 0 without LEDGER_FACT_IN_USE. */
 void ledger_add_release(const struct ledger_account *account, uint32_t release_site, uint32_t facts,
-			uint64_t now_ns);
+			uint32_t use_site, uint64_t now_ns);
 /* The open leases of a site changed. */
 void ledger_trend_change(struct ledger_header *ledger, struct ledger_site *site, int64_t before,
 			 int64_t after, uint64_t now_ns);
@@ -187,6 +188,9 @@ void ledger_use_keep(struct ledger_header *ledger, const struct ledger_use *use)
 /* The lease ends, by whoever is alone with it: what is kept in the slot goes into the totals, with the use in progress and
  * the idle time. */
 void ledger_use_fold(struct ledger_slot *slot, uint64_t ended_ns);
+/* Whether a lease that ends now ends in the middle of a use, last_use_site. Nobody is blamed for a command in flight, and a
+ * dedicated lease is never given back. */
+bool ledger_is_in_use(const struct ledger_lease *lease);
 
 /* ---- Snapshots ------------------------------------------------------------------------------------------- */
 

@@ -262,6 +262,13 @@ bool script_is_on(const struct stack *native) {
 	return mask_of(native) != 0;
 }
 
+bool script_is_over(void) {
+	for (uint32_t number = 0; number < RUNTIME_COUNT; number++)
+		if (runtimes[number]->is_over && is_met(number) && runtimes[number]->is_over())
+			return true;
+	return false;
+}
+
 struct script_state script_state(const struct stack *native) {
 	struct script_state state = {0};
 	uint32_t mask = mask_of(native);

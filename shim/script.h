@@ -88,6 +88,8 @@ struct script_runtime {
 	enum script_code (*classify)(uintptr_t pc);
 	/* enum script_state_flag, of this thread now. NULL: nothing is known. */
 	uint32_t (*state)(const struct stack *native);
+	/* Whether it is shutting down. NULL: that takes more than a look. */
+	bool (*is_over)(void);
 };
 
 /* Appends a frame. `content` is a hash of what describe() would say (file, function, line). Returns false when there is
@@ -111,6 +113,9 @@ void script_capture(struct script_stack *stack, const struct stack *native);
 
 /* Raw facts for a release: as script_capture, not free of cost (some 100 ns). */
 struct script_state script_state(const struct stack *native);
+
+/* Whether a runtime that can tell it at once is shutting down: free to ask, at every command. */
+bool script_is_over(void);
 
 /* Whether a script runtime may be at work below: one is on the stack, or is the program. */
 bool script_is_on(const struct stack *native);

@@ -277,4 +277,5 @@ const struct script_runtime script_python = {
 	.describe = describe_python,
 	.classify = classify_python,
 	.state = state_of_python,
+	.is_over = is_finalizing,
 };

@@ -2,6 +2,7 @@
 
 #include <stddef.h>
 
+#include "shim/script.h"
 #include "shim/site.h"
 #include "shim/site_recall.h"
 
@@ -210,7 +211,7 @@ static void begin_use(struct use_call *call, const struct recording *now, const 
 	struct ledger_account account = use_account(slot);
 	change_flags(lease,
 		     LEDGER_USE_ASSUMED | LEDGER_USE_BEGAN_EMPTY | LEDGER_USE_HANDED_OVER |
-			     LEDGER_LEASE_IN_USE | LEDGER_LEASE_IN_USE_RUN,
+			     LEDGER_LEASE_IN_USE | LEDGER_LEASE_IN_USE_RUN | LEDGER_LEASE_USED_TO_THE_END,
 		     ledger_add_in_use(&account) | (is_assumed ? LEDGER_USE_ASSUMED : 0));
 	if (is_assumed)
 		process_note(LEDGER_NOTE_USES_ASSUMED);
@@ -226,8 +227,11 @@ static void idle_in_transaction_until(const struct ledger_slot *slot, uint64_t n
 	judge_idle_span(slot, span_ns, now_ns);
 }
 
+/* What a runtime's shutdown ends was not given back. */
 static void go_on(const struct use_call *call) {
 	struct ledger_lease *lease = ledger_slot_lease(&call->slot);
+	if (script_is_over())
+		change_flags(lease, 0, LEDGER_LEASE_USED_TO_THE_END);
 	idle_in_transaction_until(&call->slot, call->begun_ns);
 	if (atomic_load_explicit(&lease->use_thread, memory_order_relaxed) != call->thread)
 		change_flags(lease, 0, LEDGER_USE_HANDED_OVER);

@@ -550,6 +550,7 @@ static void read_lease_uses(const struct ledger_lease *from, struct model_lease 
 	to->use_first_command_ns = from->use_first_command_ns;
 	to->use_begun_ns = from->use_begun_ns;
 	to->is_in_use = from->use_begun_ns != 0;
+	to->is_used_to_the_end = from->use_flags & LEDGER_LEASE_USED_TO_THE_END;
 	to->use_thread = from->use_thread;
 	to->command_begun_ns = from->command_begun_ns;
 	to->in_query_ns = from->in_query_ns;
@@ -657,6 +658,7 @@ static void read_ended(const struct reading *reading, const struct ledger_ended 
 	to->site = site_of(reading, from->site);
 	to->release_site = site_of(reading, from->release_site);
 	to->release_facts = from->release_facts & MODEL_FACT_ANY;
+	to->last_use_site = site_of(reading, from->last_use_site);
 	to->pool = pool_of(reading, from->pool);
 	to->role = string_of(reading, from->role);
 	to->test = string_of(reading, from->test);
@@ -725,14 +727,18 @@ static void read_releasers(const struct reading *reading) {
 	struct model *model = reading->model;
 	uint64_t count = ledger_image_count(&reading->image, LEDGER_RELEASERS);
 	model->releasers = arena_array(&model->arena, count, sizeof *model->releasers);
+	model->left_in_use = arena_array(&model->arena, count, sizeof *model->left_in_use);
 	for (uint64_t i = 0; i < count && model->site_count > 0; i++) {
 		const struct ledger_releaser *from = ledger_image_unit(&reading->image, LEDGER_RELEASERS, i);
+		bool is_left = from->facts & LEDGER_FACT_LEFT;
 		if (from->count == 0)
 			continue;
-		model->releasers[model->releaser_count++] =
+		*(is_left ? &model->left_in_use[model->left_in_use_count++]
+			  : &model->releasers[model->releaser_count++]) =
 			(struct model_releaser){.site = site_of(reading, from->site),
 						.release_site = site_of(reading, from->release_site),
 						.facts = from->facts & MODEL_FACT_ANY,
+						.use_site = site_of(reading, from->use_site),
 						.count = plausible(from->count),
 						.first_ns = from_inverted(from->inverted_first_ns),
 						.last_ns = from->last_ns};

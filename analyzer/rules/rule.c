@@ -240,6 +240,55 @@ uint64_t rule_take_released(const struct rule_input *input, enum release_kind ki
 	return count;
 }
 
+static void add_checkout_examples(const struct rule_input *input, enum site_checkout_end wanted,
+				  const struct model_ended *ended, size_t count, struct finding *finding) {
+	enum site_checkout_end end;
+	for (size_t i = 0; i < count; i++)
+		if (site_groups_is_checkout(input->groups, &ended[i], &end) && end == wanted &&
+		    rule_is_here(input, ended[i].last_use_site))
+			add_released_example(input, &ended[i], finding);
+}
+
+static void add_slot_examples(const struct rule_input *input, struct finding *finding) {
+	for (size_t i = 0; i < input->model->lease_count; i++) {
+		const struct model_lease *lease = &input->model->leases[i];
+		if (site_groups_is_left_checkout(input->groups, lease) &&
+		    rule_is_here(input, lease->last_use_site)) {
+			rule_add_lease(input, finding, lease, lease->established_ns);
+			finding->count--; /* counted already */
+		}
+	}
+}
+
+uint64_t rule_take_checkouts(const struct rule_input *input, enum site_checkout_end end,
+			     struct finding *finding) {
+	const struct site_checkouts *used = &input->group->used[end];
+	const struct model *model = input->model;
+	if (used->count == 0)
+		return 0;
+	const char *line =
+		arena_text(input->arena,
+			   "%" PRIu64 " connection%s %s checked out of a pool here and never given back: "
+			   "still in use %s",
+			   used->count, rule_plural(used->count), used->count == 1 ? "was" : "were",
+			   end == SITE_CHECKOUT_LEFT  ? "when the process ended"
+				   : used->count == 1 ? "when the end of the process closed it"
+						      : "when the end of the process closed them");
+	finding->message =
+		finding->count == 0 ? line : arena_text(input->arena, "%s; %s", finding->message, line);
+	finding->count += used->count;
+	if (finding->first_ns == 0 || used->first_ns < finding->first_ns)
+		finding->first_ns = used->first_ns;
+	if (used->last_ns > finding->last_ns)
+		finding->last_ns = used->last_ns;
+	add_checkout_examples(input, end, model->history, model->history_count, finding);
+	if (end == SITE_CHECKOUT_LEFT) {
+		add_checkout_examples(input, end, model->examples, model->example_count, finding);
+		add_slot_examples(input, finding);
+	}
+	return used->count;
+}
+
 uint64_t rule_count_taken(const struct rule_input *input) {
 	const uint64_t *counter = input->group->totals.counter;
 	return counter[MODEL_ESTABLISHED] + counter[MODEL_REVIVED];

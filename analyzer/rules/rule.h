@@ -60,6 +60,11 @@ uint64_t rule_count_left(const struct rule_input *input, enum model_left left, u
 enum rule_orphans { RULE_WITHOUT_ORPHANS, RULE_ORPHANS_ONLY };
 uint64_t rule_take_released(const struct rule_input *input, enum release_kind kind, enum rule_orphans orphans,
 			    struct finding *finding);
+/* Leases of pools that were used here last, and ended so in the middle of that use; added to the finding with their instants and
+ * examples. The message says so, behind what it says already, if anything. */
+uint64_t rule_take_checkouts(const struct rule_input *input, enum site_checkout_end end,
+			     struct finding *finding);
+
 /* Leases taken here, whether established by a connect or by a reset. */
 uint64_t rule_count_taken(const struct rule_input *input);
 /* "; 97 others were released at pool.c:12 in give_back: a path that leads around it leaks", "" if none was. */

@@ -1,6 +1,7 @@
 /*
  * exit-closed: nobody gave it back; PQfinish was called while the interpreter shut down, by a static destructor or by a
- * handler of exit(). One for the whole run is a habit. Two of one process and place are forgotten ones: an error.
+ * handler of exit(). One for the whole run is a habit. Two of one process and place are forgotten ones: an error. A pool's
+ * lease only if it was in use: it was checked out, and one is enough. It is blamed where it was used.
  */
 #include <inttypes.h>
 
@@ -34,16 +35,12 @@ static uint64_t most_of_one_process(const struct rule_input *input) {
 	return most;
 }
 
-bool rule_exit_closed(const struct rule_input *input, struct finding *finding) {
+static uint64_t take_own(const struct rule_input *input, struct finding *finding) {
 	if (input->group->is_pool)
-		return false; /* pool-retained */
+		return 0; /* pool-retained */
 	finding->count = rule_take_released(input, RELEASE_EXIT, RULE_WITHOUT_ORPHANS, finding);
 	if (finding->count == 0)
-		return false;
-	/* More than there were processes: one of them had two. */
-	bool is_forgotten =
-		finding->count > input->model->process_total || most_of_one_process(input) >= FORGOTTEN_FROM;
-	finding->level = is_forgotten ? FINDING_ERROR : FINDING_WARNING;
+		return 0;
 	finding->message =
 		arena_text(input->arena,
 			   "%" PRIu64 " of %" PRIu64
@@ -53,6 +50,20 @@ bool rule_exit_closed(const struct rule_input *input, struct finding *finding) {
 			   finding->count == 1 ? "was" : "were", rule_say_released(input));
 	rule_add_count(finding, "taken", rule_count_taken(input));
 	rule_add_count(finding, "released", input->group->released[RELEASE_EXPLICIT].count);
+	return finding->count;
+}
+
+bool rule_exit_closed(const struct rule_input *input, struct finding *finding) {
+	uint64_t own = take_own(input, finding);
+	/* More than there were processes: one of them had two. */
+	bool is_forgotten = own > input->model->process_total ||
+		(own > 0 && most_of_one_process(input) >= FORGOTTEN_FROM);
+	uint64_t of_pools = rule_take_checkouts(input, SITE_CHECKOUT_CLOSED_AT_EXIT, finding);
+	if (own + of_pools == 0)
+		return false;
+	finding->level = is_forgotten || of_pools > 0 ? FINDING_ERROR : FINDING_WARNING;
+	if (of_pools > 0)
+		rule_add_count(finding, "checked_out", of_pools);
 	rule_add_oldest_age(finding);
 	return true;
 }

@@ -226,6 +226,67 @@ static void add_release(struct site_released *released, const struct model_relea
 	}
 }
 
+static void add_checkouts(struct site_groups *groups, uint32_t site, uint32_t use_site,
+			  enum site_checkout_end end, const struct site_checkouts *more) {
+	struct site_checkouts *used = &groups->groups[groups->group_of[use_site]].used[end];
+	groups->groups[groups->group_of[site]].in_use_at_end[end] += more->count;
+	used->count += more->count;
+	if (more->first_ns != 0 && (used->first_ns == 0 || more->first_ns < used->first_ns))
+		used->first_ns = more->first_ns;
+	if (more->last_ns > used->last_ns)
+		used->last_ns = more->last_ns;
+}
+
+static bool is_of_pool(const struct site_groups *groups, uint32_t site) {
+	return groups->groups[groups->group_of[site]].is_pool;
+}
+
+static bool is_closed_in_use(const struct site_groups *groups, uint32_t site, uint32_t release_site,
+			     uint32_t facts) {
+	return (facts & MODEL_FACT_IN_USE) && is_of_pool(groups, site) &&
+		release_kind_of(&groups->frames[release_site], facts) == RELEASE_EXIT;
+}
+
+bool site_groups_is_left_checkout(const struct site_groups *groups, const struct model_lease *lease) {
+	bool is_own_end = lease->how == MODEL_EXIT || lease->how == MODEL_EXEC;
+	bool is_left = lease->left == MODEL_LEFT_OPEN || lease->left == MODEL_LEFT_ORPHANED;
+	return lease->is_owner_gone && is_own_end && is_left &&
+		(lease->is_in_use || lease->is_used_to_the_end) && lease->command_begun_ns == 0 &&
+		!lease->is_dedicated && is_of_pool(groups, lease->site);
+}
+
+bool site_groups_is_checkout(const struct site_groups *groups, const struct model_ended *ended,
+			     enum site_checkout_end *end) {
+	bool is_left = ended->release == MODEL_RELEASE_OWNER_GONE &&
+		(ended->how == MODEL_EXIT || ended->how == MODEL_EXEC) &&
+		(ended->release_facts & MODEL_FACT_IN_USE) && is_of_pool(groups, ended->site);
+	*end = is_left ? SITE_CHECKOUT_LEFT : SITE_CHECKOUT_CLOSED_AT_EXIT;
+	return is_left ||
+		(ended->release == MODEL_RELEASE_FINISHED &&
+		 is_closed_in_use(groups, ended->site, ended->release_site, ended->release_facts));
+}
+
+static void find_checkouts(struct site_groups *groups, const struct model *model) {
+	for (size_t i = 0; i < model->releaser_count; i++) {
+		const struct model_releaser *from = &model->releasers[i];
+		if (is_closed_in_use(groups, from->site, from->release_site, from->facts))
+			add_checkouts(groups, from->site, from->use_site, SITE_CHECKOUT_CLOSED_AT_EXIT,
+				      &(struct site_checkouts){from->count, from->first_ns, from->last_ns});
+	}
+	for (size_t i = 0; i < model->left_in_use_count; i++) {
+		const struct model_releaser *from = &model->left_in_use[i];
+		if (is_of_pool(groups, from->site))
+			add_checkouts(groups, from->site, from->use_site, SITE_CHECKOUT_LEFT,
+				      &(struct site_checkouts){from->count, from->first_ns, from->last_ns});
+	}
+	for (size_t i = 0; i < model->lease_count; i++) {
+		const struct model_lease *lease = &model->leases[i];
+		if (site_groups_is_left_checkout(groups, lease))
+			add_checkouts(groups, lease->site, lease->last_use_site, SITE_CHECKOUT_LEFT,
+				      &(struct site_checkouts){1, lease->until_ns, lease->until_ns});
+	}
+}
+
 static void add_releases(struct site_groups *groups, const struct model *model) {
 	for (size_t i = 0; i < model->releaser_count; i++) {
 		const struct model_releaser *from = &model->releasers[i];
@@ -234,6 +295,7 @@ static void add_releases(struct site_groups *groups, const struct model *model) 
 	}
 	for (size_t i = 0; i < groups->count; i++)
 		groups->groups[i].is_pool = is_taken_by_pool(groups->groups[i].frames);
+	find_checkouts(groups, model);
 }
 
 void site_groups_build(struct site_groups *groups, struct arena *arena, const struct model *model,

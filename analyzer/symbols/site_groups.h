@@ -29,6 +29,15 @@ struct site_released {
 	uint64_t place_count;
 };
 
+/* Leases of connection pools that were in use when they ended: checked out, and never given back. */
+enum site_checkout_end { SITE_CHECKOUT_LEFT, SITE_CHECKOUT_CLOSED_AT_EXIT, SITE_CHECKOUT_END_COUNT };
+
+struct site_checkouts {
+	uint64_t count;
+	uint64_t first_ns; /* when they ended */
+	uint64_t last_ns;
+};
+
 struct site_example {
 	bool is_borrowed; /* used here by a process that did not take it; else left by its owner: */
 	enum model_left left;
@@ -49,6 +58,8 @@ struct site_group {
 	struct model_totals totals; /* counters only, no histograms */
 	struct site_left left[MODEL_LEFT_COUNT][MODEL_HOW_COUNT];
 	struct site_released released[RELEASE_KIND_COUNT];
+	struct site_checkouts used[SITE_CHECKOUT_END_COUNT]; /* whose last use began here */
+	uint64_t in_use_at_end[SITE_CHECKOUT_END_COUNT];     /* taken by a pool here */
 	bool is_pool;                     /* a known connection pool took them: it keeps them on purpose */
 	const struct model_lease **taken; /* here, and still in the slots; their owner may be gone */
 	size_t taken_count;
@@ -66,6 +77,11 @@ struct site_groups {
 };
 
 /* `frames` has one entry per site of the model. */
+/* Of leases in a history or among examples, or left in a slot: one of those in `used`, at its last_use_site. */
+bool site_groups_is_checkout(const struct site_groups *groups, const struct model_ended *ended,
+			     enum site_checkout_end *end);
+bool site_groups_is_left_checkout(const struct site_groups *groups, const struct model_lease *lease);
+
 void site_groups_build(struct site_groups *groups, struct arena *arena, const struct model *model,
 		       const struct site_frames *frames);
 

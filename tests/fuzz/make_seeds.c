@@ -76,7 +76,7 @@ static void fill_history(struct ledger_builder *builder) {
 	struct ledger_account booked = {builder->ledger, account.pool, account.site};
 	for (uint32_t i = 0; i < 40; i++) {
 		ledger_add_open(&booked, 1, ledger_builder_at(i / 4.0)); /* a trend of several stages */
-		ledger_add_release(&booked, i % 3, 1u << i % 8, ledger_builder_at(i));
+		ledger_add_release(&booked, i % 3, 1u << i % 8, 0, ledger_builder_at(i));
 	}
 	ledger_builder_end_run(builder, 10, 3);
 }

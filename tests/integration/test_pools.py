@@ -106,6 +106,108 @@ def queue_pool_with_overflow():
     check_use(parsed, log, 7)
 
 
+# --- Taken from a pool and never given back ------------------------------------------------------------------------
+
+TAKEN = {
+    "sqlalchemy": """
+import sqlalchemy as sa
+pool = sa.create_engine('postgresql+psycopg2://', pool_size=3, max_overflow=0, pool_timeout=0.2)
+take = pool.connect
+def use(c): c.execute(sa.text('select 1'))
+def give_back(c): c.close()
+""",
+    "psycopg_pool": """
+import psycopg_pool
+pool = psycopg_pool.ConnectionPool('', min_size=3, max_size=3, timeout=0.2)
+pool.wait()
+take, give_back = pool.getconn, pool.putconn
+def use(c): c.execute('select 1')
+""",
+    "psycopg2": """
+import psycopg2.pool
+pool = psycopg2.pool.ThreadedConnectionPool(3, 3, '')
+take, give_back = pool.getconn, pool.putconn
+def use(c): c.cursor().execute('select 1')
+""",
+}
+CHARGE = """
+held = []
+def charge(keep):
+    c = take()
+    use(c)
+    if keep:
+        held.append(c)
+    else:
+        give_back(c)
+try:
+    for _ in range(%(times)d):
+        charge(%(keep)s)
+except Exception as error:
+    print(type(error).__name__)
+%(end)s
+"""
+
+
+def run_taking(pool, keep, times=4, end=""):
+    program = TAKEN[pool] + CHARGE % {"keep": keep, "times": times, "end": end}
+    run = run_with_shim([PYTHON, "-c", program], db=cluster.fresh_database())
+    line = program.split("def use", 1)[0].count("\n") + 1
+    return run, line
+
+
+def check_taken(pool, kind, end=""):
+    run, line = run_taking(pool, True, end=end)
+    check(run.stdout != b"", "%s: the pool has one too many" % pool)
+    parsed = run.report()
+    check_equal("leak", parsed["verdict"]["cause"], "%s: verdict" % pool)
+    ends = [finding for finding in parsed["findings"] if finding["kind"] in
+            ("never-finished", "exit-closed", "finalizer-closed", "pool-retained", "killed")]
+    check_equal([(kind, "error", 3)], [(finding["kind"], finding["level"], finding["count"]) for finding in ends], pool)
+    check_in("3 connections were checked out of a pool here and never given back", ends[0]["message"], pool)
+    check_equal((line, "use"), tuple(site_of(parsed, ends[0])["application_frame"][key]
+                                        for key in ("line", "function")), "%s: where it was used" % pool)
+    check_equal(3, len(ends[0]["evidence"]["examples"]), "%s: examples" % pool)
+
+
+@test
+def a_pool_that_is_never_given_anything_back_leaks():
+    for pool in TAKEN:
+        check_taken(pool, "exit-closed")
+
+
+@test
+def and_so_it_does_when_nothing_is_closed():
+    for pool in TAKEN:
+        check_taken(pool, "never-finished", "import os; sys = __import__('sys'); sys.stdout.flush(); os._exit(0)")
+
+
+@test
+def a_pool_that_is_given_all_back_does_not():
+    for pool in TAKEN:
+        for end in ("", "import os; os._exit(0)"):
+            run, _ = run_taking(pool, False, times=8, end=end)
+            parsed = run.report()
+            check_equal([("pool-retained", "note")], [(finding["kind"], finding["level"])
+                                                      for finding in parsed["findings"]], pool)
+            check_equal("none", parsed["verdict"]["cause"], "%s: verdict" % pool)
+
+
+@test
+def one_of_three_is_not_given_back():
+    run, _ = run_taking("psycopg2", False, times=2, end="charge(True)")
+    parsed = run.report()
+    check_equal([("exit-closed", 1), ("pool-retained", 2)], [(finding["kind"], finding["count"])
+                                                             for finding in parsed["findings"]], "findings")
+
+
+@test
+def in_autocommit_nothing_tells_what_was_taken():
+    program = TAKEN["psycopg2"] + "c = take()\nc.autocommit = True\nuse(c)\n"
+    parsed = run_with_shim([PYTHON, "-c", program], db=cluster.fresh_database()).report()
+    check_equal([("pool-retained", 3)], [(finding["kind"], finding["count"]) for finding in parsed["findings"]],
+                "findings")
+
+
 @test
 def a_pool_with_room_has_no_inferred_capacity():
     parsed, _ = run_logging(PSYCOPG_POOL.replace("max_size=3", "max_size=8").replace("min_size=3", "min_size=8"), 4)

@@ -266,6 +266,66 @@ static void test_of_a_pool_no_lease_goes_unsaid(void **state) {
 	assert_findings("finalizer-closed 1");
 }
 
+static struct model_lease *leave_used(uint32_t site) {
+	struct model_lease *lease = add_lease(site, 100, 101);
+	lease->is_in_use = true;
+	lease->use_begun_ns = at(100);
+	return lease;
+}
+
+/* What was in use had been taken from the pool: no pool has it. */
+static void test_what_a_pool_lent_is_blamed_where_it_was_used(void **state) {
+	static struct model_releaser left_in_use;
+	(void)state;
+	begin();
+	leave_used(POOLED);
+	add_lease(POOLED, 100, 101);
+	leave(MODEL_LEFT_OPEN, MODEL_EXIT);
+	assert_findings("never-finished 1, pool-retained 1");
+	begin();
+	left_in_use = (struct model_releaser){
+		.site = POOLED, .facts = MODEL_FACT_LEFT | MODEL_FACT_IN_USE, .use_site = TAKER, .count = 2};
+	model.left_in_use = &left_in_use;
+	model.left_in_use_count = 1;
+	sites[POOLED].totals.unreleased[MODEL_LEFT_OPEN][MODEL_EXIT] = 3;
+	assert_findings("never-finished 2, pool-retained 1");
+	begin();
+	add_release(POOLED, MODEL_FACT_FINALIZING | MODEL_FACT_IN_USE, true);
+	releasers[0].use_site = TAKER;
+	add_release(POOLED, MODEL_FACT_FINALIZING, true);
+	assert_findings("exit-closed 1, pool-retained 1");
+}
+
+static void test_what_was_not_a_pools_is_blamed_where_it_was_taken(void **state) {
+	(void)state;
+	begin();
+	leave_used(TAKER);
+	leave(MODEL_LEFT_OPEN, MODEL_EXIT);
+	assert_findings("never-finished 1");
+	begin();
+	add_release(TAKER, MODEL_FACT_FINALIZING | MODEL_FACT_IN_USE, true);
+	assert_findings("exit-closed 1");
+}
+
+static void test_a_pool_is_not_blamed_for_what_was_at_work_or_killed(void **state) {
+	(void)state;
+	begin();
+	leave_used(POOLED)->command_begun_ns = at(101);
+	leave(MODEL_LEFT_OPEN, MODEL_EXIT);
+	assert_findings("pool-retained 1");
+	begin();
+	leave_used(POOLED)->is_dedicated = true;
+	leave(MODEL_LEFT_OPEN, MODEL_EXIT);
+	assert_findings("pool-retained 1");
+	begin();
+	leave_used(POOLED);
+	leave(MODEL_LEFT_OPEN, MODEL_KILLED);
+	assert_findings("killed 1");
+	begin();
+	add_release(POOLED, MODEL_FACT_IN_USE, true);
+	assert_findings("");
+}
+
 /* ---- Closed ----------------------------------------------------------------------------------------- */
 
 static void test_what_was_closed_too_late_is_not_unused_as_well(void **state) {
@@ -385,6 +445,9 @@ int main(void) {
 		cmocka_unit_test(test_what_was_left_is_neither_unused_nor_stranded),
 		cmocka_unit_test(test_an_orphan_is_nothing_else),
 		cmocka_unit_test(test_of_a_pool_no_lease_goes_unsaid),
+		cmocka_unit_test(test_what_a_pool_lent_is_blamed_where_it_was_used),
+		cmocka_unit_test(test_what_was_not_a_pools_is_blamed_where_it_was_taken),
+		cmocka_unit_test(test_a_pool_is_not_blamed_for_what_was_at_work_or_killed),
 		cmocka_unit_test(test_what_was_closed_too_late_is_not_unused_as_well),
 		cmocka_unit_test(test_what_grows_is_nothing_else),
 		cmocka_unit_test(test_the_threshold_moves_what_is_a_trend),

@@ -321,10 +321,10 @@ static void test_full_trends_are_counted_once_per_site(void **state) {
 static void test_releases_are_counted_by_place_and_circumstances(void **state) {
 	(void)state;
 	for (uint64_t i = 0; i < 5; i++) {
-		ledger_add_release(&account, 7, 0, 100 + i);
-		ledger_add_release(&account, 8, LEDGER_FACT_FINALIZING, 50 - i);
+		ledger_add_release(&account, 7, 0, 0, 100 + i);
+		ledger_add_release(&account, 8, LEDGER_FACT_FINALIZING, 0, 50 - i);
 	}
-	ledger_add_release(&account, 7, LEDGER_FACT_FINALIZING, 1);
+	ledger_add_release(&account, 7, LEDGER_FACT_FINALIZING, 0, 1);
 	assert_int_equal(3, ledger->section[LEDGER_RELEASERS].used);
 	const struct ledger_releaser *first = ledger_unit(ledger, LEDGER_RELEASERS, 0);
 	const struct ledger_releaser *second = ledger_unit(ledger, LEDGER_RELEASERS, 1);
@@ -340,7 +340,7 @@ static void test_releasers_without_room_are_counted(void **state) {
 	(void)state;
 	uint64_t capacity = ledger->section[LEDGER_RELEASERS].capacity;
 	for (uint32_t i = 0; i < capacity + 5; i++)
-		ledger_add_release(&account, i, 0, 100);
+		ledger_add_release(&account, i, 0, 0, 100);
 	assert_int_equal(5, shim_support_lost(ledger, LEDGER_LOST_RELEASERS));
 }
 

@@ -257,6 +257,31 @@ static void test_a_finish_ends_the_use(void **state) {
 	assert_int_equal(in_use, in_use_now());
 }
 
+static uint64_t released_with(uint32_t facts) {
+	uint64_t count = 0;
+	for (uint64_t i = 0; i < ledger->section[LEDGER_RELEASERS].used; i++) {
+		const struct ledger_releaser *releaser = ledger_unit(ledger, LEDGER_RELEASERS, i);
+		count += releaser->facts == facts ? releaser->count : 0;
+	}
+	return count;
+}
+
+static void test_a_finish_in_the_middle_of_a_use_is_told(void **state) {
+	(void)state;
+	uint64_t in_use = released_with(LEDGER_FACT_IN_USE);
+	uint64_t idle = released_with(0);
+	const void *conn = open_lease();
+	exec(conn, "begin", USE_IN_TRANSACTION);
+	lease_finish(conn, NULL);
+	assert_int_equal(in_use + 1, released_with(LEDGER_FACT_IN_USE));
+	conn = open_lease();
+	exec(conn, "begin", USE_IN_TRANSACTION);
+	exec(conn, "rollback", USE_IDLE);
+	lease_finish(conn, NULL);
+	assert_int_equal(in_use + 1, released_with(LEDGER_FACT_IN_USE));
+	assert_int_equal(idle + 1, released_with(0));
+}
+
 static void test_a_reset_ends_the_use(void **state) {
 	(void)state;
 	const void *conn = open_lease();
@@ -600,6 +625,7 @@ int main(void) {
 		cmocka_unit_test(test_a_pipeline_is_one_use),
 		cmocka_unit_test(test_another_thread_may_fetch_the_result),
 		cmocka_unit_test(test_a_finish_ends_the_use),
+		cmocka_unit_test(test_a_finish_in_the_middle_of_a_use_is_told),
 		cmocka_unit_test(test_a_reset_ends_the_use),
 		cmocka_unit_test(test_a_broken_session_is_counted_once),
 		cmocka_unit_test(test_a_longjmp_leaves_nothing_stuck),
