@@ -181,7 +181,7 @@ enum ledger_counter {
 	LEDGER_FINISHED_UNUSED, /* of FINISHED: never used. At the site of the lease */
 	LEDGER_CONCURRENT_USE,  /* calls on a PGconn while another thread was inside a call on it */
 	LEDGER_USE_AFTER_FINISH,
-	LEDGER_NESTED_LEASE,  /* a thread in a transaction waited for a lease, or for a use of another one */
+	LEDGER_NESTED_LEASE, /* transactions in which their thread waited for a lease, or for a use of another one */
 	LEDGER_SERVER_CLOSED, /* commands after which an established lease was broken */
 	LEDGER_SLOW_QUERIES,  /* commands of at least LEDGER_SLOW_QUERY_NS */
 	LEDGER_VERY_SLOW_QUERIES,

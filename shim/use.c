@@ -102,6 +102,7 @@ static __thread struct {
 	struct ledger_slot slot;
 	uint32_t generation; /* of the process */
 	bool is_there;
+	bool is_told; /* a transaction is told once, however many leases its thread takes meanwhile */
 } transaction;
 
 static bool is_transaction_of(const struct ledger_slot *slot) {
@@ -109,11 +110,15 @@ static bool is_transaction_of(const struct ledger_slot *slot) {
 		transaction.slot.word << 8 == slot->word << 8;
 }
 
-static void follow_transaction(const struct ledger_slot *slot, bool is_in_transaction) {
+/* Who does not wait for its commands is an event loop, which serves others while a transaction is open. */
+static void follow_transaction(const struct use_call *call, bool is_in_transaction) {
+	const struct ledger_slot *slot = &call->slot;
 	const struct recording *now = NULL;
-	if (is_in_transaction && !transaction.is_there && (now = process_recording_if_attached())) {
+	if (is_in_transaction && call->is_waiting && !transaction.is_there &&
+	    (now = process_recording_if_attached())) {
 		transaction.slot = *slot;
 		transaction.generation = now->generation;
+		transaction.is_told = false;
 		transaction.is_there = true;
 	} else if (!is_in_transaction && is_transaction_of(slot)) {
 		transaction.is_there = false;
@@ -142,8 +147,9 @@ static bool find_transaction(struct ledger_slot *slot) {
 
 void use_lease_taken(const struct ledger_account *account, uint64_t now_ns) {
 	struct ledger_slot outer;
-	if (!find_transaction(&outer))
+	if (!find_transaction(&outer) || transaction.is_told)
 		return;
+	transaction.is_told = true;
 	ledger_add_misuse(account, LEDGER_NESTED_LEASE, LEDGER_FINDING_NESTED_LEASE, now_ns);
 	keep_example(&outer, LEDGER_RELEASE_NESTED_LEASE, account->site, now_ns);
 }
@@ -332,7 +338,8 @@ static uint32_t flags_of(enum use_status status) {
 }
 
 /* The command that was in flight has ended: all its results are consumed, or the session is broken. */
-static bool settle(const struct ledger_slot *slot, enum use_status status) {
+static bool settle(const struct use_call *call, enum use_status status) {
+	const struct ledger_slot *slot = &call->slot;
 	struct ledger_lease *lease = ledger_slot_lease(slot);
 	uint64_t now_ns = ledger_now_ns();
 	bool was_broken = has_flag(lease, LEDGER_LEASE_BROKEN);
@@ -341,7 +348,7 @@ static bool settle(const struct ledger_slot *slot, enum use_status status) {
 	change_flags(lease,
 		     LEDGER_LEASE_ACTIVE | LEDGER_LEASE_IN_TRANSACTION | LEDGER_LEASE_TRANSACTION_FAILED,
 		     flags_of(status));
-	follow_transaction(slot, is_in_transaction);
+	follow_transaction(call, is_in_transaction);
 	if (!is_in_transaction)
 		end_use(slot, now_ns);
 	return status == USE_BROKEN && !was_broken;
@@ -353,7 +360,7 @@ bool use_leave(struct use_call *call, enum use_status status) {
 	if (get(&lease->command_begun_ns) == 0 || status == USE_ACTIVE)
 		return false;
 	/* The lease may have been finished inside the call, by a callback. */
-	return ledger_slot_find_again(&call->slot) && settle(&call->slot, status);
+	return ledger_slot_find_again(&call->slot) && settle(call, status);
 }
 
 void use_lease_ends(struct ledger_slot *slot, uint64_t now_ns) {
