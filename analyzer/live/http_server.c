@@ -27,6 +27,7 @@ struct http_server {
 	struct http_server_settings settings;
 	struct listener listener;
 	struct MHD_Daemon *daemon;
+	sigset_t signals; /* the mask while we wait: SIGINT and SIGTERM come only then */
 	unsigned places;
 	struct guest guests[HTTP_SERVER_CONNECTIONS]; /* the first `places` of them are used */
 };
@@ -225,33 +226,6 @@ static unsigned places_within_limits(void) {
 	return limit.rlim_cur > OWN_DESCRIPTORS + 2 ? (unsigned)(limit.rlim_cur - OWN_DESCRIPTORS) / 2 : 1;
 }
 
-struct http_server *http_server_open(const struct http_server_settings *settings, char problem[256]) {
-	struct http_server *server = calloc(1, sizeof *server);
-	if (server == NULL || !listener_open(&server->listener, settings->listen, problem)) {
-		free(server);
-		return NULL;
-	}
-	server->settings = *settings;
-	server->places = places_within_limits();
-	for (unsigned i = 0; i < server->places; i++)
-		server->guests[i].descriptor = -1;
-	server->daemon = MHD_start_daemon(
-		MHD_USE_EPOLL, 0, NULL, NULL, on_request, server, MHD_OPTION_LISTEN_SOCKET,
-		server->listener.descriptor, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
-		MHD_OPTION_CONNECTION_LIMIT, 2 * server->places, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-		(size_t)HTTP_SERVER_REQUEST_BYTES, MHD_OPTION_END);
-	if (server->daemon != NULL)
-		return server;
-	snprintf(problem, LISTENER_PROBLEM_BYTES, "the HTTP library could not start");
-	listener_close(&server->listener);
-	free(server);
-	return NULL;
-}
-
-const char *http_server_address(const struct http_server *server) {
-	return server->listener.address;
-}
-
 static volatile sig_atomic_t is_stopping;
 
 static void stop(int signal_number) {
@@ -277,6 +251,34 @@ static sigset_t take_signals(void) {
 	return before;
 }
 
+struct http_server *http_server_open(const struct http_server_settings *settings, char problem[256]) {
+	struct http_server *server = calloc(1, sizeof *server);
+	if (server == NULL || !listener_open(&server->listener, settings->listen, problem)) {
+		free(server);
+		return NULL;
+	}
+	server->settings = *settings;
+	server->signals = take_signals();
+	server->places = places_within_limits();
+	for (unsigned i = 0; i < server->places; i++)
+		server->guests[i].descriptor = -1;
+	server->daemon = MHD_start_daemon(
+		MHD_USE_EPOLL, 0, NULL, NULL, on_request, server, MHD_OPTION_LISTEN_SOCKET,
+		server->listener.descriptor, MHD_OPTION_NOTIFY_CONNECTION, on_connection, server,
+		MHD_OPTION_CONNECTION_LIMIT, 2 * server->places, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+		(size_t)HTTP_SERVER_REQUEST_BYTES, MHD_OPTION_END);
+	if (server->daemon != NULL)
+		return server;
+	snprintf(problem, LISTENER_PROBLEM_BYTES, "the HTTP library could not start");
+	listener_close(&server->listener);
+	free(server);
+	return NULL;
+}
+
+const char *http_server_address(const struct http_server *server) {
+	return server->listener.address;
+}
+
 static void wait_for_something(struct http_server *server, const sigset_t *signals) {
 	int epoll = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
 	struct pollfd waiting = {.fd = epoll, .events = POLLIN};
@@ -290,9 +292,8 @@ static void wait_for_something(struct http_server *server, const sigset_t *signa
 }
 
 void http_server_run(struct http_server *server) {
-	sigset_t signals = take_signals();
 	while (!is_stopping) {
-		wait_for_something(server, &signals);
+		wait_for_something(server, &server->signals);
 		MHD_run(server->daemon);
 		show_out_the_late(server);
 	}

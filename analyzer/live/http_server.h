@@ -50,7 +50,7 @@ struct http_server;
 struct http_server *http_server_open(const struct http_server_settings *settings, char problem[256]);
 /* Where it listens, with the port that was given for port 0. */
 const char *http_server_address(const struct http_server *server);
-/* Answers until SIGINT or SIGTERM; both are blocked while an answer is made. */
+/* Answers until SIGINT or SIGTERM, which wait from http_server_open() on; both are blocked while an answer is made. */
 void http_server_run(struct http_server *server);
 void http_server_close(struct http_server *server);
 
