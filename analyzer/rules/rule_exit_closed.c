@@ -1,7 +1,8 @@
 /*
  * exit-closed: nobody gave it back; PQfinish was called while the interpreter shut down, by a static destructor or by a
- * handler of exit(). One for the whole run is a habit. Two of one process and place are forgotten ones: an error. A pool's
- * lease only if it was in use: it was checked out, and one is enough. It is blamed where it was used.
+ * handler of exit(). One for the whole run is a habit, unless a test took it. Two of one process and place are forgotten
+ * ones: an error. A pool's lease only if it was in use: it was checked out, and one is enough. It is blamed where it was
+ * used.
  */
 #include <inttypes.h>
 
@@ -35,6 +36,14 @@ static uint64_t most_of_one_process(const struct rule_input *input) {
 	return most;
 }
 
+/* A test that leaves one to the end of its process has left it to all tests behind it. */
+static bool is_of_test(const struct rule_input *input) {
+	for (size_t i = 0; i < input->model->history_count; i++)
+		if (input->model->history[i].test[0] != '\0' && is_one(input, &input->model->history[i]))
+			return true;
+	return false;
+}
+
 static uint64_t take_own(const struct rule_input *input, struct finding *finding) {
 	if (input->group->is_pool)
 		return 0; /* pool-retained */
@@ -57,7 +66,7 @@ bool rule_exit_closed(const struct rule_input *input, struct finding *finding) {
 	uint64_t own = take_own(input, finding);
 	/* More than there were processes: one of them had two. */
 	bool is_forgotten = own > input->model->process_total ||
-		(own > 0 && most_of_one_process(input) >= FORGOTTEN_FROM);
+		(own > 0 && (most_of_one_process(input) >= FORGOTTEN_FROM || is_of_test(input)));
 	uint64_t of_pools = rule_take_checkouts(input, SITE_CHECKOUT_CLOSED_AT_EXIT, finding);
 	if (own + of_pools == 0)
 		return false;

@@ -69,6 +69,42 @@ def one_of_fifty_pytest_tests_leaks():
     check_equal(db.sessions().sessions, sum(attempts.values()), "attempts of all tests, against the server's sessions")
 
 
+ONE_KEPT = '''
+import psycopg2
+
+kept = []
+
+def test_clean():
+    psycopg2.connect("").close()
+
+def test_keeps_one():
+    kept.append(psycopg2.connect(""))
+'''
+
+
+@test
+def one_that_a_test_leaves_until_exit_fails_it():
+    db = cluster.fresh_database()
+    suite = write("test_suite.py", ONE_KEPT)
+    junit = suite + ".xml"
+    argv = [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", os.path.basename(suite)]
+    run = run_pqlease(argv, "--report=none", "--output", "junit=" + junit, db=db, cwd=os.path.dirname(suite),
+                      env={"PYTHONDONTWRITEBYTECODE": "1"}).check_status(0)
+    finding, = run.report()["findings"]
+    check_equal(("exit-closed", "error", 1), (finding["kind"], finding["level"], finding["count"]), "the finding")
+    check_equal([("test_suite", "test_keeps_one")], failed_names(junit)[1], "failed cases")
+
+
+@test
+def one_that_is_kept_outside_of_tests_is_a_habit():
+    db = cluster.fresh_database()
+    program = "import psycopg2\nkept = psycopg2.connect('')\n"
+    for name, level in ((None, "warning"), ("named", "error")):
+        run = run_pqlease([PYTHON, "-c", program], "--report=none", db=db, env={"PQLEASE_TEST": name})
+        finding, = run.report()["findings"]
+        check_equal(("exit-closed", level), (finding["kind"], finding["level"]), "the finding of %s" % name)
+
+
 @test
 def pqlease_test_names_other_tests():
     db = cluster.fresh_database()
