@@ -22,6 +22,19 @@ static bool is_strained(const struct causes_facts *facts) {
 	return facts->signs->refused > 0 || facts->signs->full_pool != NULL;
 }
 
+static bool has_uses(const struct causes_facts *facts) {
+	return facts->signs->uses > 0;
+}
+
+static bool has_no_uses(const struct causes_facts *facts) {
+	return !has_uses(facts);
+}
+
+/* Between uses, not in the middle of one. */
+static bool lies_idle(const struct causes_facts *facts) {
+	return facts->signs->transaction_idle_share < facts->signs->idle_share;
+}
+
 /* ---- Scores ------------------------------------------------------------------------------------- */
 
 /* Sure by its finding; how much of the trouble it explains is told by when attempts failed. */
@@ -78,7 +91,8 @@ static double idleness(const struct causes_facts *facts) {
 	double idle_s = facts->thresholds->idle_in_use_note;
 	double in_use = between_0_and_1(signs->transaction_idle_share) *
 		between_0_and_1(signs->transaction_idle_per_use_s / idle_s);
-	return signs->refused > 0 ? fmax(in_use, signs->idle_share) : in_use;
+	/* Without one use nobody knows what all these connections are held for: idle is not the word. */
+	return signs->refused > 0 && has_uses(facts) ? fmax(in_use, signs->idle_share) : in_use;
 }
 
 static double score_slow_queries(const struct causes_facts *facts) {
@@ -169,7 +183,7 @@ static const char *say_slow_queries(const struct causes_facts *facts) {
 
 static const char *say_held_idle(const struct causes_facts *facts) {
 	const struct verdict_signs *signs = facts->signs;
-	if (signs->transaction_idle_share < signs->idle_share)
+	if (lies_idle(facts))
 		return arena_text(
 			facts->arena,
 			"Held idle: %s while %s of the connections that this program held lay idle.",
@@ -183,9 +197,14 @@ static const char *say_held_idle(const struct causes_facts *facts) {
 
 static const char *say_undersized(const struct causes_facts *facts) {
 	const struct verdict_signs *signs = facts->signs;
-	const char *moving = signs->uses > 0 ? arena_text(facts->arena, "commands take %s per use",
-							  duration(facts, signs->query_per_use_s))
-					     : "how connections are used is not known";
+	if (has_no_uses(facts))
+		return arena_text(
+			facts->arena,
+			"Undersized: %s; of what this program held no use was seen: it asks for more "
+			"connections than there are.",
+			say_strain(facts));
+	const char *moving =
+		arena_text(facts->arena, "commands take %s per use", duration(facts, signs->query_per_use_s));
 	return arena_text(facts->arena,
 			  "Undersized: %s; %s and nothing is held idle: there are too few connections.",
 			  say_strain(facts), moving);
@@ -243,6 +262,21 @@ static const struct cause {
 	 {"Keep connections in a pool, or one per process: connecting costs more than most queries.", NULL}},
 };
 
+/* Where this holds, something else is to be done. */
+static const struct other_advice {
+	const char *cause;
+	bool (*applies)(const struct causes_facts *facts);
+	const char *advice[ADVICE_MAX + 1];
+} other_advice[] = {
+	{"held_idle",
+	 lies_idle,
+	 {"Close connections that lie idle, or share them in a smaller pool: each of them takes a slot.",
+	  NULL}},
+	{"undersized",
+	 has_no_uses,
+	 {"Open connections when they are needed: those that are never used take slots all the same.", NULL}},
+};
+
 enum { CAUSE_COUNT = sizeof causes / sizeof causes[0], EVIDENCE_MAX = 24 };
 
 /* ---- Evidence ----------------------------------------------------------------------------------- */
@@ -298,12 +332,19 @@ static size_t list_length(const char *const *list) {
 	return length;
 }
 
+static const char *const *advice_for(const struct causes_facts *facts, const struct cause *cause) {
+	for (size_t i = 0; i < sizeof other_advice / sizeof other_advice[0]; i++)
+		if (strcmp(other_advice[i].cause, cause->name) == 0 && other_advice[i].applies(facts))
+			return other_advice[i].advice;
+	return cause->advice;
+}
+
 static void give_cause(struct report_verdict *verdict, const struct causes_facts *facts,
 		       const struct cause *cause) {
 	verdict->cause = cause->name;
 	verdict->message = cause->say(facts);
-	verdict->advice = cause->advice;
-	verdict->advice_count = list_length(cause->advice);
+	verdict->advice = advice_for(facts, cause);
+	verdict->advice_count = list_length(verdict->advice);
 }
 
 static void give_candidates(struct report_verdict *verdict, const struct causes_facts *facts,

@@ -63,6 +63,18 @@ static void assert_cause(const char *expected, const struct verdict_signs *signs
 	arena_release(&arena);
 }
 
+static void assert_advice(const char *cause, const char *word, bool is_there,
+			  const struct verdict_signs *signs) {
+	struct arena arena = {NULL};
+	struct report_verdict verdict = {0};
+	thresholds = thresholds_standard();
+	assert_true(verdict_causes_judge(&verdict, &arena, &report, signs, &thresholds));
+	assert_string_equal(cause, verdict.cause);
+	assert_true(verdict.advice_count > 0);
+	assert_int_equal(is_there, strstr(verdict.advice[0], word) != NULL);
+	arena_release(&arena);
+}
+
 static void test_no_strain_is_no_trouble(void **state) {
 	(void)state;
 	struct verdict_signs signs = full_with(1, 5, 0, 0);
@@ -109,6 +121,41 @@ static void test_refused_by_a_server(void **state) {
 	assert_cause("unsure", &signs); /* two held, and the limit not known */
 }
 
+/* Nobody knows what a connection is held for that was never used: no transaction, no slow command. */
+static void test_refused_without_a_use(void **state) {
+	(void)state;
+	struct verdict_signs signs = nothing();
+	signs.refused = 23;
+	signs.refused_role = "web";
+	signs.holders = 97;
+	signs.idle_share = 1;
+	assert_cause("undersized", &signs);
+	signs.slots = 97;
+	signs.foreign = 0;
+	assert_cause("undersized", &signs);
+	signs.holders = 5;
+	signs.foreign = 92;
+	assert_cause("external", &signs);
+}
+
+/* Connections that lie idle outside of transactions are not helped by shorter ones. */
+static void test_advice_for_what_lies_idle(void **state) {
+	(void)state;
+	struct verdict_signs signs = refused_with(97, 0.98, 0.001, 0);
+	signs.slots = 97;
+	signs.idle_share = 0.95;
+	assert_advice("held_idle", "transaction", false, &signs);
+	signs = refused_with(97, 0.02, 0.001, 0.9);
+	signs.slots = 97;
+	signs.idle_share = 0.1;
+	assert_advice("held_idle", "transaction", true, &signs);
+	signs = nothing();
+	signs.refused = 23;
+	signs.holders = 97;
+	signs.idle_share = 1;
+	assert_advice("undersized", "never used", true, &signs);
+}
+
 static void test_refused_for_another_role(void **state) {
 	(void)state;
 	struct verdict_signs signs = refused_with(20, 0.98, 2, 0);
@@ -153,6 +200,8 @@ int main(void) {
 		cmocka_unit_test(test_a_full_pool),
 		cmocka_unit_test(test_refused_by_a_server),
 		cmocka_unit_test(test_refused_for_another_role),
+		cmocka_unit_test(test_refused_without_a_use),
+		cmocka_unit_test(test_advice_for_what_lies_idle),
 		cmocka_unit_test(test_refused_at_the_start),
 		cmocka_unit_test(test_causes_that_need_no_strain),
 	};
