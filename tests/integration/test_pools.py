@@ -181,6 +181,26 @@ def and_so_it_does_when_nothing_is_closed():
         check_taken(pool, "never-finished", "import os; sys = __import__('sys'); sys.stdout.flush(); os._exit(0)")
 
 
+ROLLS_BACK = """
+class Keeper:
+    def __init__(self):
+        self.connection = take()
+        use(self.connection)
+    def __del__(self):
+        self.connection.rollback()
+kept = Keeper()
+"""
+
+
+@test
+def a_rollback_at_the_end_gives_nothing_back():
+    """SQLAlchemy does so, should its objects be destroyed in the right order."""
+    for pool in ("psycopg2", "psycopg_pool"):
+        parsed = run_with_shim([PYTHON, "-c", TAKEN[pool] + ROLLS_BACK], db=cluster.fresh_database()).report()
+        check_equal([("exit-closed", "error", 1), ("pool-retained", "note", 2)],
+                    [(finding["kind"], finding["level"], finding["count"]) for finding in parsed["findings"]], pool)
+
+
 @test
 def a_pool_that_is_given_all_back_does_not():
     for pool in TAKEN:
