@@ -5,6 +5,7 @@
  * used.
  */
 #include <inttypes.h>
+#include <string.h>
 
 #include "analyzer/rules/rule.h"
 
@@ -36,11 +37,20 @@ static uint64_t most_of_one_process(const struct rule_input *input) {
 	return most;
 }
 
+/* What pytest sets up before a test may be for the whole session. */
+static bool is_fixture(const char *test) {
+	static const char phase[] = " (setup)";
+	size_t length = strlen(test);
+	return length >= sizeof phase - 1 && strcmp(test + length - (sizeof phase - 1), phase) == 0;
+}
+
 /* A test that leaves one to the end of its process has left it to all tests behind it. */
 static bool is_of_test(const struct rule_input *input) {
-	for (size_t i = 0; i < input->model->history_count; i++)
-		if (input->model->history[i].test[0] != '\0' && is_one(input, &input->model->history[i]))
+	for (size_t i = 0; i < input->model->history_count; i++) {
+		const struct model_ended *ended = &input->model->history[i];
+		if (ended->test[0] != '\0' && !is_fixture(ended->test) && is_one(input, ended))
 			return true;
+	}
 	return false;
 }
 

@@ -95,6 +95,29 @@ def one_that_a_test_leaves_until_exit_fails_it():
     check_equal([("test_suite", "test_keeps_one")], failed_names(junit)[1], "failed cases")
 
 
+FIXTURE_KEPT = """
+import psycopg2
+import pytest
+
+@pytest.fixture(scope="session")
+def connection():
+    return psycopg2.connect("")
+
+def test_uses_it(connection):
+    connection.cursor().execute("select 1")
+"""
+
+
+@test
+def one_of_a_session_fixture_fails_no_test():
+    db = cluster.fresh_database()
+    suite = write("test_fixture.py", FIXTURE_KEPT)
+    argv = [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", os.path.basename(suite)]
+    run = run_pqlease(argv, "--report=none", db=db, cwd=os.path.dirname(suite), env={"PYTHONDONTWRITEBYTECODE": "1"})
+    errors = [finding for finding in run.check_status(0).report()["findings"] if finding["level"] == "error"]
+    check_equal([], errors, "errors")
+
+
 @test
 def one_that_is_kept_outside_of_tests_is_a_habit():
     db = cluster.fresh_database()
