@@ -26,6 +26,7 @@ WERROR =
 SANITIZE =
 TEST_TIMEOUT = 120
 TEST_JOBS = 3
+JOBS = $(call once,JOBS,nproc)
 
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
@@ -176,7 +177,7 @@ run_tests = PQLEASE_BUILD=$(abspath $(BUILD)) tests/run --timeout $(TEST_TIMEOUT
 .PHONY: test
 test: ## install what is missing, build, run all tests
 	@scripts/setup
-	@$(MAKE) test-programs all
+	@$(MAKE) -j$(JOBS) test-programs all
 	@$(run_tests) $(UNIT_TESTS) $(INTEGRATION_TESTS)
 
 .PHONY: unit-programs test-programs
@@ -199,7 +200,7 @@ test-faults: all $(FIXTURES) ## try what can fail around a program, write the ta
 
 .PHONY: test-sanitize
 test-sanitize: ## run the unit tests built by clang with ASan and UBSan
-	@$(MAKE) BUILD=build-san CC=$(CLANG) \
+	@$(MAKE) -j$(JOBS) BUILD=build-san CC=$(CLANG) \
 		SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer' \
 		test-unit
 
@@ -400,8 +401,8 @@ lint-layers:
 
 .PHONY: lint-compilers
 lint-compilers:
-	$(MAKE) BUILD=build-gcc CC=gcc WERROR=-Werror all unit-programs
-	$(MAKE) BUILD=build-clang CC=$(CLANG) CXX=$(CLANGXX) WERROR=-Werror all unit-programs
+	$(MAKE) -j$(JOBS) BUILD=build-gcc CC=gcc WERROR=-Werror all unit-programs
+	$(MAKE) -j$(JOBS) BUILD=build-clang CC=$(CLANG) CXX=$(CLANGXX) WERROR=-Werror all unit-programs
 
 .PHONY: lint-exports
 lint-exports: $(BUILD)/libpqlease.so
