@@ -39,7 +39,7 @@ static struct report_pool pool_of(const char *name, int64_t open, int64_t in_use
 		.open = open,
 		.peak_open = open,
 		.in_use = in_use,
-		.idle = open - in_use,
+		.idle = in_use != REPORT_UNKNOWN ? open - in_use : REPORT_UNKNOWN,
 		.capacity = capacity,
 		.capacity_source = "configured",
 		.base_size = REPORT_UNKNOWN,

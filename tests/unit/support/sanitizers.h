@@ -1,0 +1,15 @@
+/*
+ * Which sanitizer a test was built with, for the few tests whose subject one of them does not allow.
+ */
+#ifndef PQLEASE_TESTS_UNIT_SUPPORT_SANITIZERS_H
+#define PQLEASE_TESTS_UNIT_SUPPORT_SANITIZERS_H
+
+#ifdef __has_feature
+#define IS_UNDER_ASAN __has_feature(address_sanitizer)
+#define IS_UNDER_TSAN __has_feature(thread_sanitizer)
+#else
+#define IS_UNDER_ASAN 0
+#define IS_UNDER_TSAN 0
+#endif
+
+#endif
