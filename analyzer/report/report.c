@@ -698,6 +698,8 @@ static int compare_site_id(const void *key, const void *element) {
 }
 
 const struct report_site *report_find_site(const struct report *report, int64_t id) {
+	if (report->site_count == 0)
+		return NULL;
 	return bsearch(&id, report->sites, report->site_count, sizeof *report->sites, compare_site_id);
 }
 
