@@ -12,4 +12,11 @@
 #define IS_UNDER_TSAN 0
 #endif
 
+/* Ends a test that says why. */
+#define LEAVE_OUT(why)                                  \
+	do {                                            \
+		print_message("# left out: %s\n", why); \
+		return;                                 \
+	} while (0)
+
 #endif
