@@ -230,7 +230,8 @@ def it_does_not_grow():
     frames(200)
     before, descriptors = resident(), len(os.listdir("/proc/%d/fd" % pid))
     frames(1600)
-    check_equal(descriptors, len(os.listdir("/proc/%d/fd" % pid)), "descriptors")
+    # A look that is going on has the ledger open.
+    check(len(os.listdir("/proc/%d/fd" % pid)) <= descriptors + 1, "descriptors")
     check(resident() < before + 1024, "memory: %d, then %d KiB" % (before, resident()))
     terminal.press("q")
     holder.quit()
