@@ -1,7 +1,6 @@
 /*
  * pqlease advise: how many connections are really needed, by measured use and by replay.
  */
-#include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <math.h>
@@ -13,11 +12,10 @@
 #include <jansson.h>
 
 #include "analyzer/judge/advice.h"
-#include "analyzer/ledger/aftermath.h"
 #include "analyzer/commands/commands.h"
 #include "analyzer/commands/judge_options.h"
 #include "analyzer/ledger/ledger_keeper.h"
-#include "analyzer/ledger/ledger_reader.h"
+#include "analyzer/ledger/ledger_load.h"
 #include "analyzer/ledger/ledger_search.h"
 #include "analyzer/judge/pool_load.h"
 #include "analyzer/report/report.h"
@@ -227,17 +225,12 @@ static int say_all(struct advising *advising) {
 }
 
 static int advise(struct advising *advising, const char *path) {
-	enum ledger_reader_status status = ledger_reader_read(&advising->model, path);
+	const char *problem = ledger_load(&advising->model, path);
 	struct report_settings settings = report_settings_standard();
-	if (status != LEDGER_READER_OK) {
-		options_error(path, "%s",
-			      status == LEDGER_READER_SYSTEM_ERROR && errno != 0
-				      ? strerror(errno)
-				      : ledger_reader_status_text(status));
+	if (problem != NULL) {
+		options_error(path, "%s", problem);
 		return OPTIONS_EXIT_CANNOT;
 	}
-	struct liveness_observer observer = liveness_observer_here();
-	aftermath_settle(&advising->model, &observer);
 	int code = OPTIONS_EXIT_CANNOT;
 	if (judge_options_apply(&advising->judge, &advising->model, &settings)) {
 		report_build(&advising->report, &advising->model, NULL, &settings);

@@ -8,12 +8,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "analyzer/ledger/aftermath.h"
 #include "analyzer/commands/commands.h"
 #include "analyzer/drill/drill_growth.h"
 #include "analyzer/drill/drill_wave.h"
 #include "analyzer/ledger/ledger_keeper.h"
-#include "analyzer/ledger/ledger_reader.h"
+#include "analyzer/ledger/ledger_load.h"
 #include "analyzer/commands/options.h"
 #include "analyzer/program/preload_environment.h"
 #include "analyzer/render/finding_text.h"
@@ -149,14 +148,12 @@ static void take_sites(struct drill *drill, struct sample *sample, const struct 
 static bool take_sample(struct drill *drill) {
 	struct model model;
 	struct report report;
-	enum ledger_reader_status status = ledger_reader_read(&model, drill->keeper.path);
-	if (status != LEDGER_READER_OK) {
-		options_error(drill->keeper.path, "%s", ledger_reader_status_text(status));
+	const char *problem = ledger_load(&model, drill->keeper.path);
+	if (problem != NULL) {
+		options_error(drill->keeper.path, "%s", problem);
 		return false;
 	}
-	struct liveness_observer observer = liveness_observer_here();
 	struct report_settings settings = report_settings_standard();
-	aftermath_settle(&model, &observer);
 	report_build(&report, &model, NULL, &settings);
 	struct sample *sample = &drill->samples[drill->sample_count++];
 	sample->totals = report.totals;
@@ -290,15 +287,13 @@ static void print_summary(struct drill *drill, const struct report *report) {
 static int summarise(struct drill *drill) {
 	struct model model;
 	struct report report;
-	enum ledger_reader_status status = ledger_reader_read(&model, drill->keeper.path);
-	if (status != LEDGER_READER_OK) {
-		options_error(drill->keeper.path, "%s", ledger_reader_status_text(status));
+	const char *problem = ledger_load(&model, drill->keeper.path);
+	if (problem != NULL) {
+		options_error(drill->keeper.path, "%s", problem);
 		return OPTIONS_EXIT_CANNOT;
 	}
-	struct liveness_observer observer = liveness_observer_here();
 	struct report_settings settings = report_settings_standard();
 	struct symbol_source *symbols = symbol_source_open(drill->keeper.path, model.mapped_bytes, NULL);
-	aftermath_settle(&model, &observer);
 	report_build(&report, &model, symbols, &settings);
 	print_summary(drill, &report);
 	report_release(&report);

@@ -1,16 +1,14 @@
 /*
  * pqlease export: a run in the formats of other tools.
  */
-#include <errno.h>
 #include <limits.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "analyzer/ledger/aftermath.h"
 #include "analyzer/commands/commands.h"
 #include "analyzer/export/export.h"
 #include "analyzer/ledger/ledger_keeper.h"
-#include "analyzer/ledger/ledger_reader.h"
+#include "analyzer/ledger/ledger_load.h"
 #include "analyzer/ledger/ledger_search.h"
 #include "analyzer/commands/judge_options.h"
 #include "analyzer/commands/options.h"
@@ -96,15 +94,11 @@ static int export_ledger(struct plan *plan) {
 	plan->ledger_path = ledger_search_meant(newest, plan->ledger_path);
 	if (plan->ledger_path == NULL)
 		return OPTIONS_EXIT_CANNOT;
-	enum ledger_reader_status status = ledger_reader_read(&model, plan->ledger_path);
-	if (status != LEDGER_READER_OK) {
-		bool is_system = status == LEDGER_READER_SYSTEM_ERROR && errno != 0;
-		options_error(plan->ledger_path, "%s",
-			      is_system ? strerror(errno) : ledger_reader_status_text(status));
+	const char *problem = ledger_load(&model, plan->ledger_path);
+	if (problem != NULL) {
+		options_error(plan->ledger_path, "%s", problem);
 		return OPTIONS_EXIT_CANNOT;
 	}
-	struct liveness_observer observer = liveness_observer_here();
-	aftermath_settle(&model, &observer);
 	int code = export_model(plan, &model);
 	model_release(&model);
 	return code;

@@ -9,12 +9,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "analyzer/ledger/aftermath.h"
 #include "analyzer/server/backend_search.h"
 #include "analyzer/commands/commands.h"
 #include "analyzer/instant.h"
 #include "analyzer/ledger/ledger_keeper.h"
-#include "analyzer/ledger/ledger_reader.h"
+#include "analyzer/ledger/ledger_load.h"
 #include "analyzer/ledger/ledger_search.h"
 #include "analyzer/commands/options.h"
 #include "analyzer/judge/release_kind.h"
@@ -327,14 +326,11 @@ static int ask_and_answer(const struct request *request, const struct model *mod
 
 static int look_up(const struct request *request, const char *path) {
 	struct model model;
-	enum ledger_reader_status status = ledger_reader_read(&model, path);
-	if (status != LEDGER_READER_OK) {
-		bool is_system = status == LEDGER_READER_SYSTEM_ERROR && errno != 0;
-		options_error(path, "%s", is_system ? strerror(errno) : ledger_reader_status_text(status));
+	const char *problem = ledger_load(&model, path);
+	if (problem != NULL) {
+		options_error(path, "%s", problem);
 		return OPTIONS_EXIT_CANNOT;
 	}
-	struct liveness_observer observer = liveness_observer_here();
-	aftermath_settle(&model, &observer);
 	int code = ask_and_answer(request, &model, path);
 	model_release(&model);
 	return code;

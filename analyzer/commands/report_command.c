@@ -1,22 +1,12 @@
 #include "analyzer/commands/report_command.h"
 
-#include <errno.h>
 #include <string.h>
 
-#include "analyzer/ledger/aftermath.h"
 #include "analyzer/gate/gate_command.h"
-#include "analyzer/ledger/ledger_reader.h"
+#include "analyzer/ledger/ledger_load.h"
 #include "analyzer/output_file.h"
 #include "analyzer/report/report.h"
 #include "analyzer/symbols/symbol_source.h"
-
-static int report_unreadable(const char *path, enum ledger_reader_status status) {
-	if (status == LEDGER_READER_SYSTEM_ERROR && errno != 0)
-		options_error(path, "%s", strerror(errno));
-	else
-		options_error(path, "%s", ledger_reader_status_text(status));
-	return OPTIONS_EXIT_CANNOT;
-}
 
 static struct render_options render_options_of(const struct report_command_request *request) {
 	return (struct render_options){.is_full = request->is_full,
@@ -102,11 +92,11 @@ static int report_model(const struct report_command_request *request, const stru
 int report_command_write(const struct report_command_request *request,
 			 struct report_command_outcome *outcome) {
 	struct model model;
-	enum ledger_reader_status status = ledger_reader_read(&model, request->ledger_path);
-	if (status != LEDGER_READER_OK)
-		return report_unreadable(request->ledger_path, status);
-	struct liveness_observer observer = liveness_observer_here();
-	aftermath_settle(&model, &observer);
+	const char *problem = ledger_load(&model, request->ledger_path);
+	if (problem != NULL) {
+		options_error(request->ledger_path, "%s", problem);
+		return OPTIONS_EXIT_CANNOT;
+	}
 	struct report_command_request judged = *request;
 	int code = OPTIONS_EXIT_CANNOT;
 	if (request->judge == NULL || judge_options_apply(request->judge, &model, &judged.settings) ||

@@ -1,11 +1,9 @@
 #include "analyzer/judge/run_summary.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "analyzer/ledger/aftermath.h"
-#include "analyzer/ledger/ledger_reader.h"
+#include "analyzer/ledger/ledger_load.h"
 #include "analyzer/commands/options.h"
 #include "analyzer/render/finding_text.h"
 #include "analyzer/report/report.h"
@@ -147,12 +145,9 @@ static bool read_json(struct run_summary *summary, struct arena *arena, const ch
 static bool read_ledger(struct run_summary *summary, struct arena *arena, const char *path) {
 	struct model model;
 	struct report report;
-	enum ledger_reader_status status = ledger_reader_read(&model, path);
-	bool is_system = status == LEDGER_READER_SYSTEM_ERROR && errno != 0;
-	if (status != LEDGER_READER_OK)
-		return fail(path, is_system ? strerror(errno) : ledger_reader_status_text(status));
-	struct liveness_observer observer = liveness_observer_here();
-	aftermath_settle(&model, &observer);
+	const char *problem = ledger_load(&model, path);
+	if (problem != NULL)
+		return fail(path, problem);
 	struct symbol_source *symbols = symbol_source_open(path, model.mapped_bytes, NULL);
 	struct report_settings settings = report_settings_standard();
 	report_build(&report, &model, symbols, &settings);

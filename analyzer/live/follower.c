@@ -1,13 +1,11 @@
 #include "analyzer/live/follower.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 
-#include "analyzer/ledger/aftermath.h"
-#include "analyzer/ledger/ledger_reader.h"
+#include "analyzer/ledger/ledger_load.h"
 #include "analyzer/symbols/symbol_source.h"
 
 /* What tells one state of an ended ledger's file from another. */
@@ -109,23 +107,16 @@ static void take_model(struct follower *follower, const struct model *model) {
 	follower->model = *model;
 	report_build(&follower->report, &follower->model, follower->symbols, follower->settings);
 	follower->has_report = true;
-	follower->problem = NULL;
 	follower->state = is_over(&follower->model) ? FOLLOWER_ENDED : FOLLOWER_LIVE;
 }
 
 static void read_again(struct follower *follower) {
 	struct model model;
-	enum ledger_reader_status status = ledger_reader_read(&model, follower->path);
-	if (status != LEDGER_READER_OK) {
-		follower->problem = status == LEDGER_READER_SYSTEM_ERROR && errno != 0
-			? strerror(errno)
-			: ledger_reader_status_text(status);
+	follower->problem = ledger_load(&model, follower->path);
+	if (follower->problem == NULL)
+		take_model(follower, &model);
+	else
 		follower->state = follower->has_report ? FOLLOWER_LOST : FOLLOWER_UNREAD;
-		return;
-	}
-	struct liveness_observer observer = liveness_observer_here();
-	aftermath_settle(&model, &observer);
-	take_model(follower, &model);
 }
 
 /* An ended ledger is read again only when its file is another one. */
